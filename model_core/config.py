@@ -1,0 +1,202 @@
+"""RunConfig: every setting of a retraining run, typed, frozen and checked.
+
+One section per stage, so that a stage's cache key holds only its own settings. The
+whole lies in one file because the sections are small and because it stands below
+every stage in the import order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model_core.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class SplitConfig(Section):
+    """Which seed times become training rows."""
+
+    num_train_windows: int | None = Field(
+        None, ge=1, description="Keep only the newest training windows; all when unset."
+    )
+    max_locality_rows: int = Field(
+        2_000, ge=1, description="Seed rows per split on which the locality score is measured."
+    )
+
+
+class GraphConfig(Section):
+    """How table columns become tensors."""
+
+    text_dim: int = Field(64, ge=8, description="Width of the hashed bag of words of a text column.")
+    max_categories: int = Field(
+        1_000, ge=2, description="A string column with more distinct values is read as text."
+    )
+
+
+class QueueConfig(Section):
+    """What the negative queue holds (see docs/models/negative-queue.md)."""
+
+    size: int = Field(4_096, ge=1, description="Candidates drawn per time bucket.")
+    popularity_exponent: float = Field(0.75, ge=0, le=2, description="Smoothing of popularity.")
+    half_life_days: float = Field(60.0, gt=0, description="Decay of past popularity, in days.")
+    uniform_fraction: float = Field(0.2, gt=0, le=1, description="Share of the uniform proposal.")
+    num_hard: int = Field(20, ge=0, description="Co-interaction neighbours kept per item.")
+
+
+class ModelConfig(Section):
+    """Architecture. Defaults are the ContextGNN authors' unless said otherwise."""
+
+    name: str = "contextgnn"
+    channels: int = Field(128, ge=4, description="Width of node states.")
+    embedding_dim: int = Field(64, ge=2, description="Width of user and item tower vectors.")
+    encoder_blocks: int = Field(4, ge=0, description="Residual blocks of a table encoder.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout in table encoders.")
+    num_layers: int | None = Field(
+        None, ge=1, le=8,
+        description="Message-passing layers; unset: the schema's hops from user to item.",
+    )
+    num_neighbors: int = Field(128, ge=1, description="Fan-out of hop 0; halved at every further hop.")
+    max_nodes_per_seed: int = Field(
+        2_048, ge=8,
+        description="Fan-out is halved until the mean subgraph is no larger than this.",
+    )
+    strategy: Literal["last", "uniform"] = "last"
+    item_vectors: Literal["lookup", "feature", "fusion"] = "fusion"
+    use_pair: bool = Field(True, description="Score local items pair-wise.")
+    use_tower: bool = Field(True, description="Score all items with the two towers.")
+
+
+class TrainConfig(Section):
+    """Optimisation."""
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    loss: Literal["full", "sampled"] = "full"
+    num_classes: int = Field(4_096, ge=2, description="Classes per step of the sampled softmax.")
+    batch_size: int = Field(512, ge=1, description="Seed rows per optimiser step.")
+    max_batch_nodes: int = Field(
+        400_000, ge=1_000,
+        description="A step is cut into micro-batches of about this many sampled nodes.",
+    )
+    learning_rate: float = Field(1e-3, gt=0)
+    lr_gamma: float = Field(1.0, gt=0, le=1, description="Learning-rate factor per epoch.")
+    weight_decay: float = Field(0.0, ge=0)
+    epochs: int = Field(20, ge=1)
+    max_steps_per_epoch: int = Field(2_000, ge=1)
+    early_stopping_delta: float = Field(
+        0.001, ge=0, description="Stop when validation MAP falls this far below the best."
+    )
+    patience: int = Field(3, ge=1, description="Stop after this many epochs without a better MAP.")
+    max_validation_rows: int = Field(10_000, ge=1)
+    checkpoint_every_steps: int = Field(50, ge=1)
+    device: str = Field("auto", description="auto, cpu or cuda.")
+    bf16: bool = Field(True, description="bfloat16 autocast, on GPU only.")
+
+
+class EvaluateConfig(Section):
+    """Ranking metrics and the verdict."""
+
+    ks: tuple[int, ...] = Field((5, 10, 20), description="Cut-offs, besides the task's own k.")
+    masks: tuple[Literal["none", "seen", "unavailable"], ...] = ("none", "seen", "unavailable")
+    splits: tuple[Literal["val", "test"], ...] = ("val", "test")
+    batch_size: int = Field(256, ge=1)
+    num_bootstrap: int = Field(1_000, ge=1)
+    confidence: float = Field(0.95, gt=0, lt=1)
+    num_knn_neighbors: int = Field(80, ge=1)
+    half_life_days: float = Field(14.0, gt=0, description="Decay of the recent-popularity baseline.")
+    min_gain: float = Field(
+        0.0, description="Least mean gain in MAP over the best simple baseline to promote."
+    )
+
+
+class ExportConfig(Section):
+    """ONNX export and its parity proof."""
+
+    num_parity_users: int = Field(256, ge=1)
+    tolerance: float = Field(1e-4, gt=0, description="Largest score difference, onnxruntime to torch.")
+
+
+class RunConfig(Section):
+    """All sections of one run."""
+
+    split: SplitConfig = SplitConfig()
+    graph: GraphConfig = GraphConfig()
+    queue: QueueConfig = QueueConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    export: ExportConfig = ExportConfig()
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def parse_section(cls: type[SectionT], value: str | Mapping[str, Any], where: str = "") -> SectionT:
+    """Build a section from JSON or a mapping.
+
+    Raises:
+        ConfigError: Not JSON, an unknown key (the valid ones are listed) or a bad value.
+    """
+    where = where or f"configuration ({cls.__name__})"
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "{}")
+        except ValueError as error:
+            raise ConfigError(where, "a JSON object", repr(value), f"correct it ({error})") from error
+    if not isinstance(value, Mapping):
+        raise ConfigError(where, "a JSON object", repr(value), "pass key/value pairs")
+    try:
+        return cls.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            owner: Any = cls
+            for part in first["loc"][:-1]:
+                owner = owner.model_fields[part].annotation
+            raise ConfigError(
+                f"{where}, key {key!r}", f"one of {sorted(owner.model_fields)}", repr(first["loc"][-1]),
+                "use a valid key",
+            ) from error
+        raise ConfigError(
+            f"{where}, key {key!r}", first["msg"][0].lower() + first["msg"][1:], repr(first["input"]),
+            "pass a valid value",
+        ) from error
+
+
+def parse_overrides(pairs: Sequence[str], base: RunConfig | None = None) -> RunConfig:
+    """Apply ``section.key=value`` pairs, as given to ``--set``, to a configuration.
+
+    Values are JSON where they parse as JSON, else plain strings.
+
+    Example:
+        >>> parse_overrides(["train.epochs=3", "model.item_vectors=lookup"]).train.epochs
+        3
+
+    Raises:
+        ConfigError: A pair without ``=``, an unknown section or key, or a bad value.
+    """
+    tree: dict[str, Any] = (base or RunConfig()).model_dump(mode="json")
+    for pair in pairs:
+        path, separator, text = pair.partition("=")
+        section, dot, key = path.strip().partition(".")
+        if not separator or not dot:
+            raise ConfigError(f"--set {pair}", "section.key=value", repr(pair),
+                              "write for example --set train.epochs=3")
+        if section not in tree:
+            raise ConfigError(f"--set {pair}", f"a section among {sorted(tree)}", repr(section),
+                              "use a valid section")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        tree[section][key] = value
+    return parse_section(RunConfig, tree, "--set" if pairs else "configuration")

@@ -1,0 +1,52 @@
+"""Every error that relrec raises on purpose.
+
+A user-facing error always answers four questions: where it happened, what was
+expected, what was found and how to fix it. Invariants of our own code use
+``assert``; they are not part of this tree.
+"""
+
+
+class RelrecError(Exception):
+    """Base of all errors meant for a person to read.
+
+    Args:
+        where: The thing at fault: a file, a table and column, a config key.
+        expected: What relrec needs there.
+        found: What is there instead.
+        fix: What to do about it, in the imperative.
+    """
+
+    def __init__(self, where: str, expected: str, found: str, fix: str) -> None:
+        self.where, self.expected, self.found, self.fix = where, expected, found, fix
+        super().__init__(f"{where}: expected {expected}, found {found}. Fix: {fix}.")
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.where, self.expected, self.found, self.fix)
+
+
+class DataError(RelrecError):
+    """The dataset, a task definition or a label table is not usable."""
+
+
+class ConfigError(RelrecError):
+    """A configuration key or value is not usable."""
+
+
+class ArtifactError(RelrecError):
+    """A stored record is missing, damaged, of another kind or of another version."""
+
+
+class TrainingError(RelrecError):
+    """Training cannot go on, for example because the loss is not finite."""
+
+
+class ExportError(RelrecError):
+    """The exported model does not reproduce the trained one."""
+
+
+class RegistryError(RelrecError):
+    """The model registry refused a change."""
+
+
+class StepError(RelrecError):
+    """A pipeline step failed or did not write what it declared."""

@@ -1,0 +1,190 @@
+"""TemporalGraph: tables as a typed graph whose edges are sorted by time.
+
+Rows are nodes; every foreign key gives two relations, one in each direction. All
+arrays are memory-mapped numpy files, so opening takes milliseconds and serving code
+needs no torch; ``to_torch`` puts the same structure on a device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from model_core.records import Record, open_record
+
+if TYPE_CHECKING:
+    import torch
+
+KIND, SCHEMA_VERSION = "graph", 1
+
+#: Time of a row without time: before everything, so always visible.
+UNTIMED = int(np.iinfo(np.int64).min)
+
+ArrayT = TypeVar("ArrayT")
+
+
+class Relation(NamedTuple):
+    """Messages flow from ``src`` rows to ``dst`` rows. ``name`` is ``<table>.<fkey>`` or its ``rev_``."""
+
+    src: str
+    name: str
+    dst: str
+
+    @property
+    def key(self) -> str:
+        """A string fit for file names, module names and ONNX inputs."""
+        return "__".join(self).replace(".", "_")
+
+
+@dataclass(frozen=True)
+class Adjacency(Generic[ArrayT]):
+    """In-neighbours of every ``dst`` row, oldest first.
+
+    Attributes:
+        indptr: int64 [num_dst + 1].
+        neighbor: int64 [num_edges], ``src`` rows, sorted within a dst row by (time, row).
+        time: int64 [num_edges], time of the neighbour (UNTIMED if its table has none).
+    """
+
+    indptr: ArrayT
+    neighbor: ArrayT
+    time: ArrayT
+
+
+@dataclass(frozen=True)
+class TableColumns(Generic[ArrayT]):
+    """Features of one table.
+
+    Attributes:
+        number: float32 [n, F]; standardised, missing imputed, flags of missingness included.
+        category: int64 [n, C]; 0 = missing or unseen before the cutoff.
+        text: float32 [n, T * D]; hashed bags of words, one block per text column.
+        category_sizes: Size of every category vocabulary, the 0 included; length C.
+        number_names, category_names, text_names: What the columns are.
+    """
+
+    number: ArrayT
+    category: ArrayT
+    text: ArrayT
+    category_sizes: tuple[int, ...]
+    number_names: tuple[str, ...]
+    category_names: tuple[str, ...]
+    text_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Interactions(Generic[ArrayT]):
+    """Distinct (entity, item, time) triples along the schema's shortest routes, by time.
+
+    ``time`` is when the last row of the route appeared; all ≤ the graph's last time.
+    All int64 [m], sorted by (time, entity, item).
+    """
+
+    entity: ArrayT
+    item: ArrayT
+    time: ArrayT
+
+
+@dataclass(frozen=True)
+class TemporalGraph(Generic[ArrayT]):
+    """A temporal heterogeneous graph (numpy arrays, or torch tensors after ``to_torch``).
+
+    Attributes:
+        num_nodes: Table name to row count.
+        node_time: Table name to int64 [n]; UNTIMED throughout for tables without time.
+        adjacency: Relation to in-neighbours.
+        columns: Table name to features.
+        interactions: Entity-item events, for popularity, seen masks and item-kNN.
+        entity_table, item_table: Where seeds start and which rows are ranked.
+        hops: Fewest relations between the two: the default depth of a model.
+        cutoff: Statistics and vocabularies know only rows with time ≤ this (seconds).
+        last_time: No row later than this is in the graph (the test seed time).
+    """
+
+    num_nodes: Mapping[str, int]
+    node_time: Mapping[str, ArrayT]
+    adjacency: Mapping[Relation, Adjacency[ArrayT]]
+    columns: Mapping[str, TableColumns[ArrayT]]
+    interactions: Interactions[ArrayT]
+    entity_table: str
+    item_table: str
+    hops: int
+    cutoff: int
+    last_time: int
+    record: Record | None = None
+
+    @property
+    def relations(self) -> tuple[Relation, ...]:
+        return tuple(self.adjacency)
+
+    @property
+    def num_items(self) -> int:
+        return self.num_nodes[self.item_table]
+
+    @property
+    def num_entities(self) -> int:
+        return self.num_nodes[self.entity_table]
+
+    @classmethod
+    def open(cls, path: Path | str, verify: Literal["size", "digest"] = "size") -> TemporalGraph[np.ndarray]:
+        """Open a graph record; arrays stay on disk until they are touched."""
+        record = open_record(path, KIND, SCHEMA_VERSION, verify)
+        meta: Mapping[str, Any] = record.meta
+
+        def load(name: str) -> np.ndarray:
+            return np.load(record.file(f"{name}.npy"), mmap_mode="r", allow_pickle=False)
+
+        relations = [Relation(*entry) for entry in meta["relations"]]
+        return TemporalGraph(
+            num_nodes=dict(meta["num_nodes"]),
+            node_time={table: load(f"nodes/{table}/time") for table in meta["num_nodes"]},
+            adjacency={
+                relation: Adjacency(*(load(f"edges/{relation.key}/{part}")
+                                      for part in ("indptr", "neighbor", "time")))
+                for relation in relations
+            },
+            columns={
+                table: TableColumns(
+                    *(load(f"nodes/{table}/{part}") for part in ("number", "category", "text")),
+                    *(tuple(entry[part]) for part in
+                      ("category_sizes", "number_names", "category_names", "text_names")),
+                )
+                for table, entry in meta["columns"].items()
+            },
+            interactions=Interactions(*(load(f"interactions/{part}") for part in ("entity", "item", "time"))),
+            **{key: meta[key] for key in ("entity_table", "item_table", "hops", "cutoff", "last_time")},
+            record=record,
+        )
+
+    def to_torch(self, device: str | torch.device = "cpu") -> TemporalGraph[torch.Tensor]:
+        """The same graph as tensors on a device (on the CPU they share the mapped memory)."""
+        import warnings
+
+        import torch
+
+        def move(array: np.ndarray) -> torch.Tensor:
+            with warnings.catch_warnings():  # mapped arrays are read-only; we never write to them
+                warnings.simplefilter("ignore", UserWarning)
+                return torch.from_numpy(np.asarray(array)).to(device)
+
+        return TemporalGraph(
+            num_nodes=self.num_nodes,
+            node_time={table: move(time) for table, time in self.node_time.items()},
+            adjacency={
+                relation: Adjacency(move(a.indptr), move(a.neighbor), move(a.time))
+                for relation, a in self.adjacency.items()
+            },
+            columns={
+                table: TableColumns(move(c.number), move(c.category), move(c.text), c.category_sizes,
+                                    c.number_names, c.category_names, c.text_names)
+                for table, c in self.columns.items()
+            },
+            interactions=Interactions(move(self.interactions.entity), move(self.interactions.item),
+                                      move(self.interactions.time)),
+            entity_table=self.entity_table, item_table=self.item_table, hops=self.hops,
+            cutoff=self.cutoff, last_time=self.last_time, record=self.record,
+        )

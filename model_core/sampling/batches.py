@@ -1,0 +1,67 @@
+"""Batch: a subgraph with the features of its rows, ready for a model.
+
+A row's encoding does not depend on the seed that reached it, so features are held
+once per distinct row (``number``, ``category``, ``text``) and nodes point into them
+(``row_of``): a model encodes each distinct row once and gathers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from model_core.graph.temporal_graph import UNTIMED, Relation, TemporalGraph
+from model_core.sampling.subgraph import Subgraph
+
+SECONDS_PER_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one forward pass. R_t distinct rows and N_t nodes of table t, B seeds.
+
+    Attributes:
+        num_seeds: B.
+        number, category, text: Table to features of distinct rows, [R_t, ·].
+        row_of: Table to int64 [N_t], a node's position among the distinct rows.
+        age_days: Table to float32 [N_t], (seed time - row time) in days; 0 where untimed.
+        seed: Table to int64 [N_t], the seed a node belongs to.
+        edge: Relation to (src, dst), int64 [E_r] each, positions among nodes.
+        item: int64 [N_item], catalogue row of every node of the item table.
+        num_nodes_per_hop, num_edges_per_hop: As in Subgraph.
+    """
+
+    num_seeds: int
+    number: Mapping[str, torch.Tensor]
+    category: Mapping[str, torch.Tensor]
+    text: Mapping[str, torch.Tensor]
+    row_of: Mapping[str, torch.Tensor]
+    age_days: Mapping[str, torch.Tensor]
+    seed: Mapping[str, torch.Tensor]
+    edge: Mapping[Relation, tuple[torch.Tensor, torch.Tensor]]
+    item: torch.Tensor
+    num_nodes_per_hop: Mapping[str, tuple[int, ...]]
+    num_edges_per_hop: Mapping[Relation, tuple[int, ...]]
+
+
+def make_batch(graph: TemporalGraph[torch.Tensor], subgraph: Subgraph) -> Batch:
+    """Look up the features of a subgraph's rows, each distinct row once."""
+    number, category, text, row_of, age_days = {}, {}, {}, {}, {}
+    for table, node in subgraph.node.items():
+        rows, row_of[table] = torch.unique(node, return_inverse=True)
+        columns = graph.columns[table]
+        number[table] = columns.number[rows]
+        category[table] = columns.category[rows]
+        text[table] = columns.text[rows]
+        time = graph.node_time[table][node]
+        age = (subgraph.seed_time[subgraph.seed[table]] - time).to(torch.float64) / SECONDS_PER_DAY
+        age_days[table] = torch.where(time == UNTIMED, 0.0, age).to(torch.float32)
+    return Batch(
+        num_seeds=subgraph.num_seeds,
+        number=number, category=category, text=text, row_of=row_of, age_days=age_days,
+        seed=subgraph.seed, edge=subgraph.edge, item=subgraph.node[graph.item_table],
+        num_nodes_per_hop=subgraph.num_nodes_per_hop,
+        num_edges_per_hop=subgraph.num_edges_per_hop,
+    )
