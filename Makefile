@@ -1,0 +1,52 @@
+# relrec: thin verbs. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# An index with CPU builds of torch, for machines without GPU:
+#   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# (A CPU wheel in a directory that pip's find-links names is used without this.)
+TORCH_INDEX ?=
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench lock compile clean
+
+help: ## List every verb
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Make .venv with everything pinned
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"relrec needs Python 3.11 to 3.13, found {v[0]}.{v[1]}; run make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## Run the whole pipeline on the embedded shop and say where the report is
+	$(BIN)/relrec dataset demo runs/demo/shop
+	$(BIN)/relrec run retrain --dataset runs/demo/shop --task customer-purchase --root runs/demo \
+		--set train.epochs=4 --set evaluate.num_bootstrap=500
+
+test: setup ## Run the tests (no GPU, Docker or network needed)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+lint: setup ## Style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## Run every benchmark and write docs/benchmarks.md's raw figures
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit; done
+
+compile: setup ## Compile the pipeline to retrain.yaml
+	$(BIN)/relrec compile retrain -o retrain.yaml
+
+lock: ## Make requirements.lock anew from the ranges in pyproject.toml
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '.[dev]'
+	build/lock/bin/python -m pip freeze --all --exclude relrec --exclude pip | sed 's/+cpu//' > requirements.lock
+	rm -rf build/lock
+
+clean: ## Remove what the verbs made, runs included
+	rm -rf $(VENV) build runs *.egg-info

@@ -1,0 +1,37 @@
+"""Kubeflow face of the evaluate step."""
+
+from kfp import dsl
+
+from components._images import image
+
+
+@dsl.container_component
+def evaluate(
+    checkpoint: dsl.Input[dsl.Model],
+    graph: dsl.Input[dsl.Dataset],
+    split: dsl.Input[dsl.Dataset],
+    negative_queue: dsl.Input[dsl.Dataset],
+    report: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    html: dsl.Output[dsl.HTML],
+    config: str = "{}",
+    seed: int = 0,
+):
+    """Rank the full catalogue for every evaluation user, beside simple baselines.
+
+    Args:
+        checkpoint: Trained model (record: checkpoint).
+        graph: Temporal graph (record: graph).
+        split: Seed rows and labels (record: split).
+        negative_queue: Its report is shown (record: negative_queue).
+        report: Metrics with intervals, per-user values, predictions, verdict (record: report).
+        metrics: Headline metrics for the UI.
+        html: The report as a self-contained page.
+        config: JSON of EvaluateConfig.
+        seed: Seed of the bootstrap.
+    """
+    return dsl.ContainerSpec(
+        image=image("gpu"),
+        command=["python3", "-m", "components.evaluate"],
+        args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
+    )

@@ -1,0 +1,31 @@
+"""Kubeflow face of the ingest step."""
+
+from kfp import dsl
+
+from components._images import image
+
+
+@dsl.container_component
+def ingest(
+    dataset: str,
+    task: str,
+    snapshot: dsl.Output[dsl.Dataset],
+    profile: dsl.Output[dsl.HTML],
+    as_of: str = "",
+    source_fingerprint: str = "",
+):
+    """Check a RelBench-v3 dataset and freeze it as a snapshot.
+
+    Args:
+        dataset: Folder with manifest.yaml, or a Hub spec org/repo/name.
+        task: Name of a recommendation task of the dataset.
+        snapshot: Validated tables, task and stored labels (record: snapshot).
+        profile: What the tables hold, as a page.
+        as_of: Logical date (ISO 8601 or epoch seconds, UTC); rows after it are cut. Empty: the manifest's windows.
+        source_fingerprint: Digest of the source files; only part of the cache key.
+    """
+    return dsl.ContainerSpec(
+        image=image("cpu"),
+        command=["python3", "-m", "components.ingest"],
+        args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
+    )

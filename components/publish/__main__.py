@@ -1,0 +1,44 @@
+"""What the publish step runs."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from components._step import Input, Metadata, Output, run_step
+
+
+def publish(
+    bundle: Input, report: Input, registry: str, publication: Output, run_name: str = ""
+) -> Metadata:
+    """Store the bundle under a version; move the champion pointer only if the verdict says so.
+
+    Args:
+        bundle: Exported model (record: bundle).
+        report: Holds the verdict (record: report).
+        registry: Directory of the model registry.
+        publication: What was published and who is champion now (JSON).
+        run_name: Name of the run, kept in the registry's log.
+    """
+    from dataclasses import asdict
+
+    from model_core.evaluation.record import Report
+
+    from model_core.records import json_bytes, open_record, write_atomically
+    from model_core.storage.registry import Registry
+
+    judged = Report.open(report, verify="digest")
+    logical_date = datetime.fromtimestamp(judged.logical_time, UTC).strftime("%Y%m%d")
+    open_record(bundle, "bundle", 1, verify="digest")
+    done = Registry(registry).publish(
+        Path(bundle), verdict=asdict(judged.verdict), logical_date=logical_date,
+        run_info={"run_name": run_name, "report_digest": judged.record.digest}, now=int(time.time()),
+    )
+    write_atomically(Path(publication), json_bytes(asdict(done) | {"registry": registry}))
+    print(f"version {done.version}: "
+          + ("promoted to champion" if done.promoted else f"not promoted ({done.reason})"))
+    return {"publication": {"version": done.version, "promoted": str(done.promoted).lower()}}
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(publish))

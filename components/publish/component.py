@@ -1,0 +1,29 @@
+"""Kubeflow face of the publish step."""
+
+from kfp import dsl
+
+from components._images import image
+
+
+@dsl.container_component
+def publish(
+    bundle: dsl.Input[dsl.Model],
+    report: dsl.Input[dsl.Artifact],
+    registry: str,
+    publication: dsl.Output[dsl.Artifact],
+    run_name: str = "",
+):
+    """Store the bundle under a version; move the champion pointer only if the verdict says so.
+
+    Args:
+        bundle: Exported model (record: bundle).
+        report: Holds the verdict (record: report).
+        registry: Directory of the model registry.
+        publication: What was published and who is champion now (JSON).
+        run_name: Name of the run, kept in the registry's log.
+    """
+    return dsl.ContainerSpec(
+        image=image("cpu"),
+        command=["python3", "-m", "components.publish"],
+        args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
+    )

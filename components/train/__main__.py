@@ -1,0 +1,65 @@
+"""What the train step runs."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+from components._step import Input, Metadata, Output, run_step
+
+
+def train(
+    graph: Input,
+    split: Input,
+    negative_queue: Input,
+    checkpoint: Output,
+    tensorboard: Output,
+    metrics: Output,
+    model_config: str = "{}",
+    train_config: str = "{}",
+    checkpoint_root: str = "",
+) -> Metadata:
+    """Train a recommender; killed and started again, it resumes and ends with the same weights.
+
+    Args:
+        graph: Temporal graph (record: graph).
+        split: Seed rows (record: split).
+        negative_queue: Negative candidates (record: negative_queue).
+        checkpoint: Best weights by validation MAP, with curves (record: checkpoint).
+        tensorboard: TensorBoard log directory.
+        metrics: Validation MAP, epochs and speed.
+        model_config: JSON of ModelConfig; its name picks the model.
+        train_config: JSON of TrainConfig.
+        checkpoint_root: Directory that outlives the step, for resume states. Empty: no resume.
+    """
+    from model_core.evaluation.validation import map_validator
+    from model_core.training.progress import print_progress
+    from model_core.training.trainer import train as fit
+
+    from model_core.config import ModelConfig, TrainConfig, parse_section
+    from model_core.graph.temporal_graph import TemporalGraph
+    from model_core.negatives.queue import NegativeQueue
+    from model_core.split.seeds import Split
+
+    opened_graph = TemporalGraph.open(graph, verify="digest")
+    opened_split = Split.open(split, verify="digest")
+    queue = NegativeQueue.open(negative_queue, verify="digest")
+    model = parse_section(ModelConfig, model_config)
+    settings = parse_section(TrainConfig, train_config)
+    assert opened_graph.record is not None
+    run_key = hashlib.sha256("\n".join([
+        opened_graph.record.digest, opened_split.record.digest, queue.record.digest,
+        model.model_dump_json(), settings.model_dump_json(),
+    ]).encode()).hexdigest()[:16]
+    trained = fit(
+        opened_graph, opened_split, queue, model, settings, Path(checkpoint),
+        state_dir=Path(checkpoint_root) / run_key if checkpoint_root else None,
+        validate=map_validator(opened_split, settings),
+        progress=print_progress(),
+        tensorboard_dir=Path(tensorboard),
+    )
+    summary = trained.summary()
+    return {"checkpoint": {"digest": trained.record.digest, **summary}, "metrics": summary}
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(train))

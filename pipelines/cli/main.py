@@ -1,0 +1,163 @@
+"""Entry point of the ``relrec`` command: which commands there are.
+
+Each command imports what it needs when it is called, so that ``relrec --help`` is fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_core.errors import RelrecError
+from model_core.version import __version__
+
+app = typer.Typer(
+    name="relrec", no_args_is_help=True, add_completion=True, rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Retrain graph recommenders on relational data with Kubeflow pipelines.",
+)
+run_app = typer.Typer(no_args_is_help=True, help="Run a pipeline on this machine.")
+compile_app = typer.Typer(no_args_is_help=True, help="Compile a pipeline to Kubeflow YAML.")
+components_app = typer.Typer(no_args_is_help=True, help="Use single steps in your own pipelines.")
+dataset_app = typer.Typer(no_args_is_help=True, help="Make datasets.")
+app.add_typer(run_app, name="run")
+app.add_typer(compile_app, name="compile")
+app.add_typer(components_app, name="components")
+app.add_typer(dataset_app, name="dataset")
+
+Dataset = Annotated[str, typer.Argument(
+    help="RelBench-v3 folder, or a Hub spec org/repo/name.", show_default=False)]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="Print the version and exit.",
+    )] = False,
+) -> None:
+    pass
+
+
+@run_app.command("retrain")
+def run_retrain(
+    dataset: Annotated[str, typer.Option(help="RelBench-v3 folder or Hub spec.", show_default=False)],
+    task: Annotated[str, typer.Option(help="Recommendation task of it.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Model to train.")] = "contextgnn",
+    root: Annotated[Path | None, typer.Option(
+        help="Where artifacts, cache and registry go. [default: runs/TASK]", show_default=False,
+    )] = None,
+    registry: Annotated[Path | None, typer.Option(
+        help="Model registry directory. [default: ROOT/registry]", show_default=False)] = None,
+    runner: Annotated[str, typer.Option(help="Where steps run: process.")] = "process",
+    as_of: Annotated[str, typer.Option(
+        help="Logical date (UTC); rows after it are cut and the newest whole window is test. "
+             "Empty: the dataset's own windows.")] = "",
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="A setting, such as train.epochs=3. Repeatable.",
+        show_default=False)] = None,
+    json_path: Annotated[Path | None, typer.Option(
+        "--json", help="Also write the summary here.", show_default=False)] = None,
+    cache: Annotated[bool, typer.Option(help="Reuse steps whose inputs are unchanged.")] = True,
+) -> None:
+    """Retrain a recommender: tables in; trained, evaluated, exported, published model out.
+
+    Example: relrec run retrain --dataset shop --task customer-purchase --set train.epochs=3
+    """
+    from pipelines.cli.run import run_retrain as run
+
+    raise typer.Exit(run(
+        dataset=dataset, task=task, model=model, root=root, registry=registry, runner=runner,
+        as_of=as_of, settings=settings or [], json_path=json_path, cache=cache,
+    ))
+
+
+@compile_app.command("retrain")
+def compile_retrain(
+    out: Annotated[Path, typer.Option("-o", "--out", help="YAML file to write.")] = Path("retrain.yaml"),
+) -> None:
+    """Compile the retrain pipeline.
+
+    Example: relrec compile retrain -o retrain.yaml
+    """
+    from pipelines.compiling import compile_pipeline
+
+    typer.echo(f"wrote {compile_pipeline('retrain', out)}")
+
+
+@components_app.command("export")
+def components_export(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Directory to write to.")] = Path("component-specs"),
+) -> None:
+    """Write one component.yaml per step, to load in pipelines of your own.
+
+    Example: relrec components export -o component-specs
+    """
+    from pipelines.compiling import export_components
+
+    for path in export_components(out):
+        typer.echo(f"wrote {path}")
+
+
+@dataset_app.command("demo")
+def dataset_demo(
+    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
+    scale: Annotated[float, typer.Option(help="Size; 1.0 is about 1,500 customers.")] = 1.0,
+) -> None:
+    """Write the demo shop: a made-up, realistic dataset in RelBench-v3 format.
+
+    Example: relrec dataset demo runs/shop
+    """
+    from model_core.tables.demo import DEMO_TASK, write_demo_dataset
+
+    path = write_demo_dataset(out, seed=seed, scale=scale)
+    typer.echo(f"wrote {path}, task {DEMO_TASK}")
+
+
+@app.command()
+def validate(
+    dataset: Dataset,
+    task: Annotated[str | None, typer.Option(help="Check this task too.", show_default=False)] = None,
+) -> None:
+    """Check a dataset; say what is wrong with it and how to mend it.
+
+    Example: relrec validate runs/shop --task customer-purchase
+    """
+    from pipelines.cli.show import show_validation
+
+    show_validation(dataset, task)
+
+
+@app.command()
+def describe(dataset: Dataset) -> None:
+    """Show what a dataset holds: tables, columns, keys, times, tasks.
+
+    Example: relrec describe runs/shop
+    """
+    from pipelines.cli.show import show_dataset
+
+    show_dataset(dataset)
+
+
+def main() -> None:
+    """Console script: run a command; show a fault that the user can mend as one line."""
+    try:
+        app(standalone_mode=True)
+    except RelrecError as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""One local run of a pipeline, from its settings to its summary."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_core.config import RunConfig
+from model_core.records import MANIFEST, json_bytes, write_atomically
+from model_core.version import __version__
+
+if TYPE_CHECKING:
+    from pipelines.targets.process import StepRun
+
+#: Version of the summary's layout; docs/reference/summary.md describes it.
+SUMMARY_VERSION = 1
+
+_PACKAGES = ("torch", "torch-geometric", "kfp", "relbench", "onnxruntime", "numpy", "pandas")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What to run.
+
+    Attributes:
+        pipeline: Name of the pipeline.
+        dataset, task: The data.
+        root: Where artifacts, cache, resume states and (by default) the registry live.
+        registry: Directory of the model registry.
+        as_of: Logical date as text; empty for the dataset's own windows.
+        config: All settings.
+    """
+
+    pipeline: str
+    dataset: str
+    task: str
+    root: Path
+    registry: Path
+    as_of: str
+    config: RunConfig
+
+
+def run_locally(
+    request: RunRequest,
+    *,
+    listener: Callable[[StepRun], None],
+    output: Callable[[bytes], None],
+    enable_caching: bool = True,
+) -> dict[str, Any]:
+    """Compile and run a pipeline on this machine.
+
+    Returns:
+        The summary, also written to ``<root>/summary.json``.
+    """
+    from model_core.tables.fingerprint import source_fingerprint
+
+    from model_core.tables.as_of import parse_as_of
+    from pipelines.compiling import STEPS, compile_pipeline
+    from pipelines.targets.process import run_pipeline
+
+    parse_as_of(request.as_of)  # refuse a bad date before anything is started
+    fingerprint = source_fingerprint(request.dataset, request.task)
+    root = request.root.resolve()
+    dataset = Path(request.dataset).expanduser()
+    yaml = compile_pipeline(request.pipeline, root / f"{request.pipeline}.yaml")
+    config = request.config
+    started = datetime.now(UTC)
+    steps = run_pipeline(
+        yaml,
+        {
+            # A step runs in a process of its own; a relative path must not depend on where.
+            "dataset": str(dataset.resolve()) if dataset.exists() else request.dataset,
+            "task": request.task,
+            "registry": str(request.registry.resolve()),
+            "as_of": request.as_of,
+            "source_fingerprint": fingerprint,
+            "checkpoint_root": str(root / "checkpoints"),
+            "run_name": f"{request.pipeline}-{request.task}",
+            "seed": config.train.seed,
+            "split_config": config.split.model_dump_json(),
+            "graph_config": config.graph.model_dump_json(),
+            "queue_config": config.queue.model_dump_json(),
+            "model_config": config.model.model_dump_json(),
+            "train_config": config.train.model_dump_json(),
+            "evaluate_config": config.evaluate.model_dump_json(),
+            "export_config": config.export.model_dump_json(),
+        },
+        root, STEPS, listener=listener, output=output, enable_caching=enable_caching,
+    )
+    summary = _summary(request, steps, started)
+    write_atomically(root / "summary.json", json_bytes(summary))
+    return summary
+
+
+def _summary(request: RunRequest, steps: list[StepRun], started: datetime) -> dict[str, Any]:
+    artifacts = {name: path for step in steps for name, path in step.outputs.items()
+                 if name not in {"metrics"}}
+    failed = next((step for step in steps if step.status == "failed"), None)
+    succeeded = failed is None and all(step.status == "succeeded" for step in steps)
+    report = Path(artifacts["report"]) if "report" in artifacts else None
+    return {
+        "summary_version": SUMMARY_VERSION,
+        "status": "succeeded" if succeeded else "failed",
+        "error": {"step": failed.name, "message": failed.error} if failed else None,
+        "pipeline": request.pipeline,
+        "dataset": request.dataset,
+        "task": request.task,
+        "as_of": request.as_of or None,
+        "model": request.config.model.name,
+        "started_at": started.isoformat(timespec="seconds"),
+        "wall_s": round(sum(step.wall_s for step in steps), 3),
+        "steps": [
+            {key: value for key, value in asdict(step).items()
+             if key in {"name", "status", "cached", "wall_s", "peak_mb"}}
+            for step in steps
+        ],
+        "metrics": _read(report / "metrics.json") if report else [],
+        "verdict": _read(report / "verdict.json") if report else None,
+        "publication": _read(Path(artifacts["publication"])) if "publication" in artifacts else None,
+        "artifacts": artifacts,
+        "seeds": {"train": request.config.train.seed, "queue": request.config.train.seed,
+                  "bootstrap": request.config.train.seed},
+        "data_digest": _digest(artifacts.get("snapshot")),
+        "config": request.config.model_dump(mode="json"),
+        "versions": {"relrec": __version__, "python": platform.python_version(),
+                     **{name: _version(name) for name in _PACKAGES}},
+    }
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def _digest(path: str | None) -> str | None:
+    return _read(Path(path) / MANIFEST)["digest"] if path else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
