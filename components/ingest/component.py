@@ -21,7 +21,7 @@ def ingest(
         task: Name of a recommendation task of the dataset.
         snapshot: Validated tables, task and stored labels (record: snapshot).
         profile: What the tables hold, as a page.
-        as_of: Logical date (ISO 8601 or epoch seconds, UTC); rows after it are cut. Empty: the manifest's windows.
+        as_of: Logical date (ISO 8601 or epoch seconds, UTC). Empty: the manifest's windows.
         source_fingerprint: Digest of the source files; only part of the cache key.
     """
     return dsl.ContainerSpec(

@@ -95,7 +95,9 @@ def compile_retrain(
 
 @components_app.command("export")
 def components_export(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Directory to write to.")] = Path("component-specs"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Directory to write to.")
+    ] = Path("component-specs"),
 ) -> None:
     """Write one component.yaml per step, to load in pipelines of your own.
 

@@ -100,8 +100,9 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     k = verdict["k"]
     rows = [row for row in summary["metrics"] if row["mask"] == "none" and row["k"] == k]
     value = {(row["split"], row["model"], row["metric"]): row for row in rows}
-    models = sorted({row["model"] for row in rows},
-                    key=lambda name: -value["test", name, "map"]["mean"] if ("test", name, "map") in value else 0)
+    best_first = {name: -row["mean"] for (split, name, metric), row in value.items()
+                  if split == "test" and metric == "map"}
+    models = sorted({row["model"] for row in rows}, key=lambda name: best_first.get(name, 0.0))
     table = Table(title=f"Full-catalogue ranking, no mask, k = {k}", title_justify="left")
     table.add_column("model")
     for split in ("val", "test"):

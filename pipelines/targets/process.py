@@ -126,7 +126,7 @@ def _patched(session: _Session) -> Iterator[None]:
         mock.patch.object(subprocess_task_handler, "SubprocessTaskHandler", Handler),
         mock.patch.object(cache, "LocalCache", Cache),
         mock.patch.object(logging_utils, "local_logger_context", contextlib.nullcontext),
-        mock.patch.object(logging_utils, "print_horizontal_line", lambda: None),
+        mock.patch.object(logging_utils, "print_horizontal_line"),
         mock.patch.object(logging_utils, "indented_print", contextlib.nullcontext),
     ):
         yield

@@ -10,15 +10,16 @@ from pipelines.targets import process
 WRITE = """
 import json, os, sys
 value = json.loads(sys.argv[-1])
-if value["inputs"]["parameterValues"]["mode"] == "fail" and not os.path.exists(value["inputs"]["parameterValues"]["mended"]):
+mode, mended = (value["inputs"]["parameterValues"][name] for name in ("mode", "mended"))
+if mode == "fail" and not os.path.exists(mended):
     print("about to fail"); sys.exit(3)
-if value["inputs"]["parameterValues"]["mode"] == "die": os.kill(os.getpid(), 9)
-if value["inputs"]["parameterValues"]["mode"] != "forget":
+if mode == "die": os.kill(os.getpid(), 9)
+if mode != "forget":
     path = value["outputs"]["artifacts"]["text"]["artifacts"][0]["uri"]
     os.makedirs(os.path.dirname(path), exist_ok=True)
     before = value["inputs"].get("artifacts", {}).get("before")
     old = open(before["artifacts"][0]["uri"]).read() if before else ""
-    open(path, "w").write(old + value["inputs"]["parameterValues"]["mode"])
+    open(path, "w").write(old + mode)
     out = {"artifacts": {"text": {"artifacts": [value["outputs"]["artifacts"]["text"]["artifacts"][0]]}}}
     json.dump(out, open(value["outputs"]["outputFile"], "w"))
 print("done")
