@@ -111,7 +111,10 @@ class EvaluateConfig(Section):
     num_bootstrap: int = Field(1_000, ge=1)
     confidence: float = Field(0.95, gt=0, lt=1)
     num_knn_neighbors: int = Field(80, ge=1)
-    half_life_days: float = Field(14.0, gt=0, description="Decay of the recent-popularity baseline.")
+    half_life_days: float | None = Field(
+        None, gt=0,
+        description="Decay of the recent-popularity baseline; unset: a quarter of the label window.",
+    )
     min_gain: float = Field(
         0.0, description="Least mean gain in MAP over the best simple baseline to promote."
     )

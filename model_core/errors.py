@@ -40,6 +40,10 @@ class TrainingError(RelrecError):
     """Training cannot go on, for example because the loss is not finite."""
 
 
+class EvaluationError(RelrecError):
+    """Scores or predictions cannot be ranked or compared."""
+
+
 class ExportError(RelrecError):
     """The exported model does not reproduce the trained one."""
 

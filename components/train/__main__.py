@@ -32,7 +32,6 @@ def train(
         checkpoint_root: Directory that outlives the step, for resume states. Empty: no resume.
     """
     from model_core.evaluation.validation import map_validator
-    from model_core.training.progress import print_progress
     from model_core.training.trainer import train as fit
 
     from model_core.config import ModelConfig, TrainConfig, parse_section
@@ -54,10 +53,13 @@ def train(
         opened_graph, opened_split, queue, model, settings, Path(checkpoint),
         state_dir=Path(checkpoint_root) / run_key if checkpoint_root else None,
         validate=map_validator(opened_split, settings),
-        progress=print_progress(),
         tensorboard_dir=Path(tensorboard),
     )
-    summary = trained.summary()
+    last = trained.curves[-1]
+    summary = {name: value for name, value in (
+        ("val_map", trained.meta["best_val_map"]), ("best_epoch", trained.meta["best_epoch"]),
+        ("epochs", trained.meta["num_epochs"]), ("seeds_per_s", last["seeds_per_s"]),
+    ) if value is not None}
     return {"checkpoint": {"digest": trained.record.digest, **summary}, "metrics": summary}
 
 

@@ -1,0 +1,1 @@
+"""Training: deterministic steps, exact resume, checkpoints."""

@@ -1,0 +1,87 @@
+"""Verdict: may this model replace what is served?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model_core.config import EvaluateConfig
+from model_core.evaluation.baselines import BASELINES
+from model_core.evaluation.intervals import paired_difference
+from model_core.evaluation.metrics import map_at_k
+from model_core.evaluation.scoring import Evaluation, interval_rng, json_number
+
+_PURPOSE = 100  # keeps the verdict's random draws apart from those of the slices
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision with its grounds.
+
+    Attributes:
+        promote: Whether the model earns its place.
+        reason: One sentence for people.
+        model, best_baseline: What was compared; the baseline with the highest mean on
+            the deciding split, which is the hardest one to beat.
+        metric, k, split, mask: The deciding figure.
+        gain: Mean over users of model minus baseline; None where no user could be measured.
+        gain_ci_low, gain_ci_high: Paired bootstrap interval of the gain.
+    """
+
+    promote: bool
+    reason: str
+    model: str
+    best_baseline: str
+    metric: str
+    k: int
+    split: str
+    mask: str
+    gain: float | None
+    gain_ci_low: float | None
+    gain_ci_high: float | None
+
+
+def deciding_place(config: EvaluateConfig) -> tuple[str, str]:
+    """(split, mask) that decides: test before val, no mask before any mask."""
+    return ("test" if "test" in config.splits else config.splits[0],
+            "none" if "none" in config.masks else config.masks[0])
+
+
+def judge(
+    evaluation: Evaluation, model: str, k: int, config: EvaluateConfig, seed: int
+) -> Verdict:
+    """Promote if MAP@k is at least ``config.min_gain`` above the best simple baseline.
+
+    Args:
+        evaluation: Holds the model and at least one of BASELINES.
+        model: Name of the model that is judged.
+        k: The task's cut-off.
+        config: Its ``min_gain``, splits, masks and bootstrap settings.
+        seed: Seed of the bootstrap.
+    """
+    split, mask = deciding_place(config)
+    ranked = evaluation.at(split, mask)
+    used = ranked.num_relevant > 0
+    values = {name: map_at_k(hits[:, :k], ranked.num_relevant)[used]
+              for name, hits in ranked.hits.items()}
+    rivals = [name for name in values if name in BASELINES]
+    if not used.any():
+        return Verdict(False, f"Not promoted: no user of {split} has a target to measure.", model,
+                       rivals[0], "map", k, split, mask, None, None, None)
+    best = max(rivals, key=lambda name: values[name].mean())
+    gain = paired_difference(
+        values[model], values[best], interval_rng(seed, split, mask, _PURPOSE),
+        groups=ranked.truth.entity[used], num_bootstrap=config.num_bootstrap,
+        confidence=config.confidence,
+    )
+    mean, low, high = (float(bound[0]) for bound in gain)
+    promote = mean >= config.min_gain
+    clear = "clear of zero" if low > 0 or high < 0 else "an interval that includes zero"
+    reason = (
+        f"{'Promoted' if promote else 'Not promoted'}: {split} MAP@{k} of {model} is "
+        f"{values[model].mean():.4f}, that of the best simple baseline ({best}) "
+        f"{values[best].mean():.4f}; the gain of {mean:+.4f} "
+        f"({config.confidence:.0%} interval {low:+.4f} to {high:+.4f}, {clear}) is "
+        f"{'at least' if promote else 'less than'} the required {config.min_gain:g}."
+    )
+    return Verdict(promote, reason, model, best, "map", k, split, mask,
+                   json_number(mean), json_number(low), json_number(high))

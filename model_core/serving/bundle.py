@@ -1,0 +1,69 @@
+"""Bundle: all that is needed to serve a model, beside a graph.
+
+Written by ``model_core.export.bundle``. It is described here because serving opens it
+without torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from model_core.graph.schema import GraphSchema
+from model_core.records import Record, open_record
+
+KIND, SCHEMA_VERSION = "bundle", 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Opened bundle record.
+
+    Payload: ``model.onnx`` (one file, weights inside), ``item_vectors.npy``,
+    ``item_id.npy``, ``schema.json``, ``config.json`` (model and training configuration),
+    ``MODEL_CARD.md``.
+
+    Attributes:
+        record: The record it was opened from.
+        schema: The graph it expects.
+        fan_out: Neighbours per node and relation at each hop.
+        num_entities: Rows of the entity table when it was exported.
+        item_vectors: float32 [num_items, d], memory-mapped; an input of the model.
+        item_id: int64 [num_items], primary key of every catalogue row.
+        parity: The proof: users compared, largest score difference, and so on.
+    """
+
+    record: Record
+    schema: GraphSchema
+    fan_out: tuple[int, ...]
+    num_entities: int
+    item_vectors: np.ndarray
+    item_id: np.ndarray
+    parity: Mapping[str, Any]
+
+    @property
+    def model_path(self) -> Path:
+        return self.record.file("model.onnx")
+
+    @classmethod
+    def open(cls, path: Path | str, verify: Literal["size", "digest"] = "digest") -> Bundle:
+        """Open a bundle; by default every byte is checked, for it decides what users see."""
+        record = open_record(path, KIND, SCHEMA_VERSION, verify)
+
+        def load(name: str) -> np.ndarray:
+            return np.load(record.file(f"{name}.npy"), mmap_mode="r", allow_pickle=False)
+
+        schema = json.loads(record.file("schema.json").read_bytes())
+        return cls(
+            record=record,
+            schema=GraphSchema.from_json(schema["graph"]),
+            fan_out=tuple(schema["fan_out"]),
+            num_entities=schema["num_entities"],
+            item_vectors=load("item_vectors"), item_id=load("item_id"),
+            parity=record.meta["parity"],
+        )

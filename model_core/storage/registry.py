@@ -1,0 +1,279 @@
+"""Model registry: versioned bundles and one champion pointer.
+
+Layout, all keys relative to the registry's root::
+
+    versions/<version>/bundle/...      the bundle, file by file
+    versions/<version>/version.json    digest, verdict, created_at, run info; written last,
+                                       so that a version without it does not exist
+    champion.json                      the pointer: serial, version, previous, promoted_at, ...
+    log/<serial>.json                  every pointer there ever was
+
+The pointer moves by compare-and-swap, which alone decides who wins. A log entry is a
+copy of a pointer; whoever moves the pointer first writes the entry of the one it
+replaces, so that a writer killed in between leaves no gap.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from model_core.errors import RegistryError
+from model_core.records import MANIFEST, json_bytes, open_record
+from model_core.storage.object_store import ABSENT, LocalStore, ObjectStore
+from model_core.storage.uri import local_path
+
+POINTER = "champion.json"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The champion pointer.
+
+    Attributes:
+        serial: 1 for the first pointer, then one more at every move.
+        version: The champion.
+        previous: Where a rollback would go, or None.
+        promoted_at: UTC seconds.
+        reason: Why it moved.
+    """
+
+    serial: int
+    version: str
+    previous: str | None
+    promoted_at: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What ``publish`` did.
+
+    Attributes:
+        version: The version that holds the bundle.
+        promoted: Whether this call moved the pointer to it.
+        champion: The champion after the call, or None.
+        previous: The champion before the call, or None.
+        reason: Why it was promoted, or why not.
+    """
+
+    version: str
+    promoted: bool
+    champion: str | None
+    previous: str | None
+    reason: str
+
+
+class Registry:
+    """Versions of one kind of record, and which of them is the champion.
+
+    Args:
+        root: A local directory, a ``file://`` URI, or any object store.
+        kind, schema_version: The record it holds.
+    """
+
+    def __init__(
+        self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 1
+    ) -> None:
+        if isinstance(root, (str, Path)):
+            root = LocalStore(local_path(root, "registry"))
+        self.store: ObjectStore = root
+        self.kind, self.schema_version = kind, schema_version
+
+    def publish(
+        self,
+        bundle_dir: Path | str,
+        *,
+        verdict: Mapping[str, Any],
+        logical_date: str,
+        run_info: Mapping[str, Any],
+        now: int,
+        judged_against: str | None = None,
+    ) -> Publication:
+        """Store a bundle under a version and promote it if the verdict says so.
+
+        Publishing again changes nothing: an equal bundle is the same version, and a
+        version that was champion before (and was replaced or rolled back since) does
+        not come back by a repeated run. A run killed half-way is finished by repeating it.
+
+        Args:
+            bundle_dir: The bundle record; every byte is checked first.
+            verdict: Holds ``promote`` (bool) and ``reason`` (str).
+            logical_date: Date the model stands for, such as ``2011-11-25``.
+            run_info: Small JSON values kept with the version.
+            now: UTC seconds, stored as ``created_at`` and ``promoted_at``.
+            judged_against: Champion that the verdict was measured against; the promotion is
+                refused if another one reigns by now. None: not measured against one.
+
+        Raises:
+            RegistryError: No ``promote`` in the verdict, a bad date, a damaged pointer, or
+                another writer moved the pointer first (the message says to what).
+            ArtifactError: The bundle is damaged.
+        """
+        if not isinstance(verdict.get("promote"), bool):
+            raise RegistryError("verdict", "a key 'promote', true or false", repr(dict(verdict)),
+                                "pass the verdict that evaluate wrote")
+        record = open_record(bundle_dir, self.kind, self.schema_version, verify="digest")
+        version = self._store_version(record.path, record.digest, logical_date, {
+            "digest": record.digest, "verdict": dict(verdict), "created_at": now,
+            "logical_date": logical_date, "run_info": dict(run_info),
+        })
+        champion, generation = self._pointer()
+        before = champion.version if champion else None
+        reason = str(verdict.get("reason") or "the verdict gives no reason")
+        if not verdict["promote"]:
+            return Publication(version, False, before, before, reason)
+        if any(entry.version == version for entry in self.history()):
+            return Publication(version, False, before, before, "it was promoted before")
+        if judged_against is not None and before != judged_against:
+            raise self._lost(version, judged_against)
+        if not self._move(champion, generation, version, before, now, reason):
+            winner = self.champion()
+            if winner is None or winner.version != version:
+                raise self._lost(version, before)
+            return Publication(version, False, version, before, "another writer promoted it")
+        return Publication(version, True, version, before, reason)
+
+    def champion(self) -> Champion | None:
+        """The champion, or None where nothing was ever promoted.
+
+        Raises:
+            RegistryError: The pointer is not readable.
+        """
+        return self._pointer()[0]
+
+    def versions(self) -> list[str]:
+        """All versions, oldest logical date first."""
+        found = (re.fullmatch(r"versions/([^/]+)/version\.json", key)
+                 for key in self.store.list("versions"))
+        return [match[1] for match in found if match]
+
+    def version_info(self, version: str) -> dict[str, Any]:
+        """What was stored with a version: digest, verdict, created_at, run_info."""
+        key = f"versions/{version}/version.json"
+        data, generation = self.store.read(key)
+        if generation == ABSENT:
+            raise RegistryError("registry", f"one of the versions {self.versions()}", repr(version),
+                                "pass a version that the registry lists")
+        return _parse(key, data)
+
+    def fetch(self, version: str, out: Path) -> Path:
+        """Copy a version's bundle to a new directory and check every byte of it."""
+        self.version_info(version)
+        self.store.get_tree(f"versions/{version}/bundle", out)
+        open_record(out, self.kind, self.schema_version, verify="digest")
+        return out
+
+    def history(self) -> list[Champion]:
+        """All pointers there ever were, oldest first, the present one included."""
+        entries = {entry.serial: entry for key in self.store.list("log")
+                   if (entry := _champion(key, self.store.read(key)[0]))}
+        if (champion := self.champion()) is not None:
+            entries[champion.serial] = champion
+        return [entries[serial] for serial in sorted(entries)]
+
+    def rollback(self, *, now: int, reason: str = "rolled back") -> Champion:
+        """Move the pointer back to the champion before; repeated, further back.
+
+        Raises:
+            RegistryError: There is none before, or another writer moved the pointer.
+        """
+        champion, generation = self._pointer()
+        if champion is None or champion.previous is None:
+            raise RegistryError(POINTER, "a champion before the present one", "none",
+                                "publish a version that is promoted first")
+        target = champion.previous
+        self.version_info(target)
+        before = [entry for entry in self.history() if entry.version == target]
+        if not self._move(champion, generation, target, before[-1].previous if before else None,
+                          now, reason):
+            raise self._lost(target, champion.version)
+        moved = self.champion()
+        assert moved is not None
+        return moved
+
+    def _store_version(
+        self, folder: Path, digest: str, logical_date: str, info: Mapping[str, Any]
+    ) -> str:
+        """Store the files, then the ``version.json`` that makes them a version."""
+        match = re.match(r"(\d{4})-?(\d\d)-?(\d\d)(?!\d)", logical_date)
+        if not match:
+            raise RegistryError("logical_date", "a date such as 2011-11-25", repr(logical_date),
+                                "pass the run's as_of date")
+        for version in self.versions():
+            # The name ends with 8 digits of the digest, so that few candidates are read.
+            if version.endswith(digest[:8]) and self.version_info(version)["digest"] == digest:
+                return version
+        version = f"{''.join(match.groups())}-{digest[:8]}"
+        try:
+            data = json_bytes(info)
+        except (TypeError, ValueError) as error:
+            raise RegistryError("verdict and run_info", "plain JSON values", str(error),
+                                "pass numbers (not NaN), strings, lists and mappings") from error
+        self.store.put_tree(f"versions/{version}/bundle", folder)
+        manifest = f"versions/{version}/bundle/{MANIFEST}"
+        stored = _parse(manifest, self.store.read(manifest)[0]).get("digest")
+        if stored != digest:
+            raise RegistryError(manifest, f"a bundle with digest {digest[:12]}", f"{stored}",
+                                "remove this unfinished version and publish again")
+        self.store.write_if(f"versions/{version}/version.json", data, ABSENT)
+        return version
+
+    def _pointer(self) -> tuple[Champion | None, str]:
+        data, generation = self.store.read(POINTER)
+        return (None if generation == ABSENT else _champion(POINTER, data)), generation
+
+    def _move(
+        self, old: Champion | None, generation: str, version: str, previous: str | None,
+        now: int, reason: str,
+    ) -> bool:
+        """Compare-and-swap of the pointer; False if another writer was first."""
+        if old is not None:
+            self._log(old)
+        new = Champion(old.serial + 1 if old else 1, version, previous, now, reason)
+        if not self.store.write_if(POINTER, json_bytes(asdict(new)), generation):
+            return False
+        self._log(new)
+        return True
+
+    def _log(self, entry: Champion) -> None:
+        self.store.write_if(f"log/{entry.serial:06d}.json", json_bytes(asdict(entry)), ABSENT)
+
+    def _lost(self, version: str, expected: str | None) -> RegistryError:
+        winner = self.champion()
+        found = (f"{winner.version} (promoted at {winner.promoted_at}: {winner.reason})"
+                 if winner else "none")
+        return RegistryError(
+            POINTER, f"champion {expected or 'none'}", found,
+            f"evaluate {version} against the present champion and publish again",
+        )
+
+
+def _parse(key: str, data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+        if isinstance(value, dict):
+            return value
+        problem = f"{type(value).__name__}"
+    except ValueError as error:
+        problem = f"{len(data)} bytes that are not JSON ({error})"
+    raise RegistryError(key, "a JSON object", problem,
+                        "restore the file from a backup, or remove this version and publish again")
+
+
+def _champion(key: str, data: bytes) -> Champion:
+    try:
+        champion = Champion(**json.loads(data))
+        if not isinstance(champion.serial, int) or not isinstance(champion.version, str):
+            raise TypeError("serial is not a number or version not a string")
+    except (TypeError, ValueError) as error:
+        raise RegistryError(
+            key, "a champion pointer (serial, version, previous, promoted_at, reason)", str(error),
+            f"copy the newest readable file of log/ over {POINTER}"
+            if key == POINTER else "remove the damaged log entry",
+        ) from error
+    return champion

@@ -1,0 +1,144 @@
+"""Interactions: which entity met which item when, read off the foreign keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from model_core.tables.routes import Hop, shortest_routes
+from model_core.tables.snapshot import Snapshot
+
+#: Time of an interaction none of whose rows has a time: before everything.
+NO_TIME = int(np.iinfo(np.int64).min)
+
+#: Walks held at once; more are followed in parts, so that memory stays bounded.
+MAX_WALKS = 8_000_000
+
+#: (entity, item or row, time), int64 [m] each.
+Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+class _Link(NamedTuple):
+    """One hop as CSR: the visible ``dst`` rows of every ``src`` row, and the times of dst."""
+
+    indptr: np.ndarray
+    rows: np.ndarray
+    time: np.ndarray | None
+
+
+def find_interactions(snapshot: Snapshot, upto: int, *, max_walks: int = MAX_WALKS) -> Triples:
+    """Distinct (entity, item, time) triples along every shortest route of the schema.
+
+    Popularity, seen-item masks, item-kNN, locality and the check of labels all need to
+    know what a user did. A schema says so only through chains of foreign keys, such as
+    customer <- invoice <- invoice line -> product. Each such chain of rows is one
+    interaction; it happens when its last row appears.
+
+    Args:
+        snapshot: Validated tables.
+        upto: Only rows with time <= this are walked (UTC seconds). Rows of tables
+            without time always are.
+        max_walks: Walks held in memory at once.
+
+    Returns:
+        (entity, item, time), int64 [m] each, sorted by (time, entity, item). ``time`` is
+        the largest over the rows of the walk, both ends included; NO_TIME if none has
+        one. A missing foreign key ends a walk.
+
+    Raises:
+        DataError: No foreign keys connect the entity and the item table.
+    """
+    task = snapshot.task
+    fkeys = {name: table.fkeys for name, table in snapshot.tables.items()}
+    routes = shortest_routes(fkeys, task.entity_table, task.item_table)
+    on_route = {task.entity_table} | {hop.dst for route in routes for hop in route}
+    times = {name: snapshot.times(name) for name in sorted(on_route)}
+
+    entity = np.arange(snapshot.tables[task.entity_table].num_rows, dtype=np.int64)
+    entity_time = times[task.entity_table]
+    if entity_time is None:
+        time = np.full(len(entity), NO_TIME)
+    else:
+        entity = entity[entity_time <= upto]
+        time = entity_time[entity]
+    parts = []
+    for route in routes:
+        links = [_link(snapshot, hop, times, upto) for hop in route]
+        parts.append(_follow((entity, entity, time), links, max_walks))
+    return parts[0] if len(parts) == 1 else _union(parts)
+
+
+def _link(
+    snapshot: Snapshot, hop: Hop, times: Mapping[str, np.ndarray | None], upto: int
+) -> _Link:
+    """CSR of one hop over rows with time <= upto."""
+    holder = hop.src if hop.forward else hop.dst
+    fkey = snapshot.fkey(holder, hop.fkey)
+    src, dst = np.arange(len(fkey), dtype=np.int64), fkey
+    if not hop.forward:
+        src, dst = dst, src
+    there = fkey >= 0
+    time = times[hop.dst]
+    if time is not None:
+        there[there] = time[dst[there]] <= upto
+    src, dst = src[there], dst[there]
+    indptr = np.zeros(snapshot.tables[hop.src].num_rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(src, minlength=len(indptr) - 1), out=indptr[1:])
+    return _Link(indptr, dst if hop.forward else dst[np.argsort(src, kind="stable")], time)
+
+
+def _follow(walks: Triples, links: Sequence[_Link], max_walks: int) -> Triples:
+    """Extend walks (entity, last row, time) along the links; distinct and sorted at the end."""
+    for depth, link in enumerate(links):
+        entity, row, time = walks
+        count = link.indptr[row + 1] - link.indptr[row]
+        if depth and count.max(initial=0) > 1:  # equal walks would be multiplied: merge them first
+            entity, row, time = walks = _distinct(walks)
+            count = link.indptr[row + 1] - link.indptr[row]
+        ends = np.cumsum(count)
+        total = int(ends[-1]) if len(ends) else 0
+        if total > max_walks and len(row) > 1:
+            middle = int(np.clip(np.searchsorted(ends, total // 2), 1, len(row) - 1))
+            halves = ((entity[part], row[part], time[part])
+                      for part in (slice(None, middle), slice(middle, None)))
+            return _union([_follow(half, links[depth:], max_walks) for half in halves])
+        position = np.arange(total) + np.repeat(link.indptr[row] - (ends - count), count)
+        row = link.rows[position]
+        entity, time = np.repeat(entity, count), np.repeat(time, count)
+        if link.time is not None:
+            time = np.maximum(time, link.time[row])
+        walks = (entity, row, time)
+    return _distinct(walks)
+
+
+def _union(parts: Sequence[Triples]) -> Triples:
+    entity, item, time = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _distinct((entity, item, time))
+
+
+def _distinct(triples: Triples) -> Triples:
+    """Distinct triples, sorted by (time, entity, item)."""
+    entity, item, time = triples
+    if not len(entity):
+        return triples
+    num_items = int(item.max()) + 1
+    num_pairs = (int(entity.max()) + 1) * num_items
+    first = int(time.min())
+    if (int(time.max()) - first + 1) * num_pairs < 2**63:  # sorting one key is several times faster
+        key = distinct((time - first) * num_pairs + entity * num_items + item)
+        moment, pair = np.divmod(key, num_pairs)
+        entity, item = np.divmod(pair, num_items)
+        return entity, item, moment + first
+    order = np.lexsort((item, entity, time))
+    entity, item, time = entity[order], item[order], time[order]
+    new = np.ones(len(time), dtype=bool)
+    new[1:] = (np.diff(entity) != 0) | (np.diff(item) != 0) | (time[1:] != time[:-1])
+    return entity[new], item[new], time[new]
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """Distinct integers, ascending. numpy's unique hashes first, which is slower here."""
+    values = np.sort(values)
+    return values[np.diff(values, prepend=values[:1] - 1) != 0]

@@ -1,0 +1,42 @@
+"""Fixtures that every test may use."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+_BESIDE_THE_REPO = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Folder of a real dataset by name; skips the test where it is absent.
+
+    Datasets lie in the folder that the environment variable RELREC_DATA names.
+    """
+
+    def find(name: str) -> Path:
+        folder = Path(os.environ.get("RELREC_DATA", _BESIDE_THE_REPO)) / name
+        if not (folder / "manifest.yaml").is_file():
+            pytest.skip(f"dataset {name} is not in {folder.parent}; set RELREC_DATA to its folder")
+        return folder
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def demo_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small demo shop in RelBench form; read only."""
+    from model_core.tables.demo import write_demo_dataset
+
+    return write_demo_dataset(tmp_path_factory.mktemp("demo") / "shop", scale=0.1)
+
+
+@pytest.fixture(scope="session")
+def demo_snapshot(demo_dataset: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The Snapshot of ``demo_dataset``; read only."""
+    from model_core.tables.demo import DEMO_TASK
+    from model_core.tables.ingest import ingest
+
+    return ingest(str(demo_dataset), DEMO_TASK, tmp_path_factory.mktemp("demo") / "snapshot")

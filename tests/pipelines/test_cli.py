@@ -1,0 +1,91 @@
+"""The relrec command: fast, documented, and clear when something is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from pipelines.cli.main import app
+
+RELREC = [sys.executable, "-m", "pipelines.cli.main"]
+
+
+def walk(command, path=("relrec",)):
+    children = getattr(command, "commands", None)
+    if not children:
+        yield path, command
+    for name, child in (children or {}).items():
+        yield from walk(child, (*path, name))
+
+
+COMMANDS = dict(walk(get_command(app)))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help_and_an_example(path):
+    text = COMMANDS[path].help or ""
+    assert f"Example: {' '.join(path)}" in " ".join(text.split())
+    for parameter in COMMANDS[path].params:
+        assert getattr(parameter, "help", None) or parameter.name == "help", parameter.name
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "retrain", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        "from pipelines.cli.main import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'kfp', 'pandas', 'relbench', 'pyarrow'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_compile_does_not_import_torch(tmp_path):
+    code = (
+        "import sys\n"
+        "from pipelines.cli.main import app\n"
+        f"try: app(['compile', 'retrain', '-o', {str(tmp_path / 'r.yaml')!r}])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert (tmp_path / "r.yaml").read_text().startswith("# PIPELINE DEFINITION")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["run", "retrain", "--dataset", "nowhere", "--task", "t", "--set", "train.epoch=1"], "'epochs'"),
+    (["run", "retrain", "--dataset", "nowhere", "--task", "t", "--runner", "moon"], "process"),
+    (["run", "retrain", "--dataset", "nowhere", "--task", "t", "--as-of", "[[ScheduledTime]]"], "macro"),
+    (["run", "retrain", "--dataset", "./nowhere", "--task", "t"], "nowhere"),
+    (["validate", "./nowhere"], "nowhere"),
+    (["describe", "./nowhere"], "nowhere"),
+    (["compile", "retrain", "-o", "r.json"], ".yaml"),
+])
+def test_mistakes_are_one_line_and_exit_2(arguments, message, tmp_path):
+    done = subprocess.run([*RELREC, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert "Fix: " in done.stderr
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_validate_and_describe_show_the_demo(demo_dataset):
+    done = CliRunner().invoke(app, ["validate", str(demo_dataset)])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["describe", str(demo_dataset)])
+    assert done.exit_code == 0, done.output
+    for table in (demo_dataset / "db").glob("*.parquet"):
+        assert Path(table).stem in done.output
+
+
+def test_components_export_writes_every_step(tmp_path):
+    done = CliRunner().invoke(app, ["components", "export", "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert len(list(tmp_path.glob("*/component.yaml"))) == 8

@@ -1,0 +1,105 @@
+"""The whole pipeline on a small shop: from tables to a published model, as a user runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from model_core.config import RunConfig, parse_overrides
+from model_core.tables.demo import DEMO_TASK
+from pipelines.compiling import STEPS
+from pipelines.runs import RunRequest, run_locally
+
+SMALL = [
+    "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1", "model.num_neighbors=8",
+    "train.epochs=1", "train.max_steps_per_epoch=2", "train.batch_size=64",
+    "evaluate.num_bootstrap=20", "queue.size=256", "export.num_parity_users=16",
+    "split.num_train_windows=4",
+]
+
+
+def request(dataset: Path, root: Path, *settings: str, registry: Path | None = None) -> RunRequest:
+    config: RunConfig = parse_overrides([*SMALL, *settings])
+    return RunRequest("retrain", str(dataset), DEMO_TASK, root, registry or root / "registry", "", config)
+
+
+def run(request: RunRequest) -> dict:
+    return run_locally(request, listener=lambda step: None, output=lambda chunk: None)
+
+
+@pytest.fixture(scope="module")
+def finished(demo_dataset, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs") / "root"
+    return root, run(request(demo_dataset, root))
+
+
+def test_every_step_succeeds(finished):
+    _, summary = finished
+    assert summary["status"] == "succeeded", summary["error"]
+    assert [step["name"] for step in summary["steps"]] == list(STEPS)
+    assert {step["status"] for step in summary["steps"]} == {"succeeded"}
+    assert not any(step["cached"] for step in summary["steps"])
+    assert all(step["wall_s"] > 0 and step["peak_mb"] > 10 for step in summary["steps"])
+
+
+def test_metrics_hold_model_and_baselines(finished):
+    _, summary = finished
+    rows = summary["metrics"]
+    assert {row["model"] for row in rows} == {
+        "contextgnn", "popularity", "recent_popularity", "past_then_popular", "item_knn"}
+    assert {row["split"] for row in rows} == {"val", "test"}
+    assert {row["mask"] for row in rows} == {"none", "seen", "unavailable"}
+    assert {row["metric"] for row in rows} >= {"map", "recall", "ndcg", "hit_rate", "mrr"}
+    for row in rows:
+        assert set(row) == {"split", "mask", "model", "metric", "k", "mean", "ci_low", "ci_high", "num_users"}
+        assert 0 <= row["ci_low"] <= row["mean"] <= row["ci_high"] <= 1
+
+
+def test_artifacts_are_there(finished):
+    root, summary = finished
+    for name in ("snapshot", "split", "graph", "negative_queue", "checkpoint", "report", "html", "bundle"):
+        assert Path(summary["artifacts"][name]).exists(), name
+    assert "<html" in Path(summary["artifacts"]["html"]).read_text()
+    assert (root / "registry" / "versions" / summary["publication"]["version"]).is_dir()
+    assert summary["publication"]["promoted"] == summary["verdict"]["promote"]
+    assert json.loads((root / "summary.json").read_text()) == summary
+    assert summary["data_digest"]
+
+
+def test_second_run_is_cached_and_says_the_same(finished, demo_dataset):
+    root, first = finished
+    second = run(request(demo_dataset, root))
+    assert all(step["cached"] for step in second["steps"])
+    assert second["metrics"] == first["metrics"]
+    assert second["publication"] == first["publication"]
+
+
+def test_publish_runs_again_where_the_registry_is_gone(finished, demo_dataset, tmp_path):
+    root, first = finished
+    other = run(request(demo_dataset, root, registry=tmp_path / "registry"))
+    cached = {step["name"]: step["cached"] for step in other["steps"]}
+    assert cached == {name: name != "publish" for name in STEPS}
+    assert other["publication"]["version"] == first["publication"]["version"]
+
+
+def test_failure_is_told_and_the_next_run_resumes_there(finished, demo_dataset, tmp_path):
+    root, _ = finished
+    blocked = tmp_path / "registry"
+    blocked.write_text("a file where the registry should be")
+    failed = run(request(demo_dataset, root, registry=blocked))
+    assert failed["status"] == "failed"
+    assert failed["error"]["step"] == "publish"
+    assert str(blocked) in failed["error"]["message"]
+    assert failed["steps"][-1]["status"] == "failed"
+    blocked.unlink()
+    mended = run(request(demo_dataset, root, registry=blocked))
+    assert mended["status"] == "succeeded"
+    assert [step["cached"] for step in mended["steps"]] == [True] * 7 + [False]
+
+
+def test_changed_setting_reruns_only_what_depends_on_it(finished, demo_dataset):
+    root, _ = finished
+    changed = run(request(demo_dataset, root, "evaluate.num_bootstrap=21"))
+    cached = {step["name"]: step["cached"] for step in changed["steps"]}
+    assert all(cached[name] for name in STEPS[:5])
+    assert not cached["evaluate"]

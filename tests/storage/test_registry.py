@@ -1,0 +1,193 @@
+import json
+import threading
+
+import pytest
+
+from model_core.errors import ArtifactError, RegistryError
+from model_core.records import write_record
+from model_core.storage.object_store import LocalStore
+from model_core.storage.registry import Registry
+
+YES = {"promote": True, "reason": "better"}
+NO = {"promote": False, "reason": "worse than popularity"}
+
+
+def bundle(tmp_path, name):
+    with write_record(tmp_path / "bundles" / name, "bundle", 1) as (folder, meta):
+        (folder / "model.onnx").write_text(name)
+        meta["name"] = name
+    return tmp_path / "bundles" / name
+
+
+def publish(registry, tmp_path, name, verdict=YES, now=1_000, date="2011-11-25", **kwargs):
+    return registry.publish(bundle(tmp_path, name), verdict=verdict, logical_date=date,
+                            run_info={"seed": 0}, now=now, **kwargs)
+
+
+def test_publish_promotes_a_winner_only(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    assert registry.champion() is None
+    assert registry.versions() == []
+    refused = publish(registry, tmp_path, "a", NO)
+    assert (refused.promoted, refused.champion) == (False, None)
+    assert refused.reason == NO["reason"]
+    assert registry.champion() is None
+    assert registry.versions() == [refused.version]
+    won = publish(registry, tmp_path, "b", date="2011-11-26T00:00:00Z")
+    assert won.version.startswith("20111126-")
+    assert won.promoted
+    assert won.previous is None
+    assert registry.champion().version == won.version
+    info = registry.version_info(won.version)
+    assert info["verdict"] == YES
+    assert info["created_at"] == 1_000
+    assert won.version.endswith(info["digest"][:8])
+    copy = registry.fetch(won.version, tmp_path / "copy")
+    assert (copy / "model.onnx").read_text() == "b"
+
+
+def test_publishing_again_changes_nothing(tmp_path):
+    registry = Registry(str(tmp_path / "registry"))
+    first = publish(registry, tmp_path, "a")
+    before = registry.store.list("")
+    again = publish(registry, tmp_path, "a", now=2_000, date="2012-01-01")
+    assert again.version == first.version
+    assert not again.promoted
+    assert again.champion == first.version
+    assert registry.store.list("") == before
+    assert registry.champion().promoted_at == 1_000
+
+
+def test_a_replaced_champion_does_not_come_back_by_a_repeated_run(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    first, second = (publish(registry, tmp_path, name) for name in "ab")
+    assert second.previous == first.version
+    assert not publish(registry, tmp_path, "a").promoted
+    assert registry.champion().version == second.version
+
+
+def test_rollback_walks_back(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    names = [publish(registry, tmp_path, name, now=i).version for i, name in enumerate("abc")]
+    assert registry.rollback(now=10).version == names[1]
+    assert registry.rollback(now=11).version == names[0]
+    with pytest.raises(RegistryError, match="a champion before"):
+        registry.rollback(now=12)
+    assert [e.version for e in registry.history()] == [*names, names[1], names[0]]
+    assert [e.serial for e in registry.history()] == [1, 2, 3, 4, 5]
+    assert not publish(registry, tmp_path, "c").promoted
+
+
+class Meeting(LocalStore):
+    """All writers of the pointer meet just before they write."""
+
+    barrier: threading.Barrier
+
+    def write_if(self, key, data, generation):
+        if key == "champion.json":
+            self.barrier.wait()
+        return super().write_if(key, data, generation)
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_learns_who(tmp_path):
+    Meeting.barrier = threading.Barrier(2)
+    outcome = {}
+    for name in "ab":
+        bundle(tmp_path, name)
+
+    def run(name):
+        try:
+            outcome[name] = publish(Registry(Meeting(tmp_path / "registry")), tmp_path, name)
+        except RegistryError as error:
+            outcome[name] = error
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    registry = Registry(tmp_path / "registry")
+    champion = registry.champion()
+    winner = next(o for o in outcome.values() if not isinstance(o, Exception))
+    loser = next(o for o in outcome.values() if isinstance(o, Exception))
+    assert winner.promoted
+    assert champion.version == winner.version
+    assert champion.serial == 1
+    assert winner.version in str(loser)
+    assert len(registry.versions()) == 2, "the loser's version is kept, only not promoted"
+
+
+def test_verdict_against_a_replaced_champion_is_refused(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    first, second = (publish(registry, tmp_path, name) for name in "ab")
+    with pytest.raises(RegistryError, match=second.version):
+        publish(registry, tmp_path, "c", judged_against=first.version)
+    assert publish(registry, tmp_path, "c", judged_against=second.version).promoted
+
+
+def test_a_run_killed_anywhere_is_finished_by_repeating_it(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    class Dying(LocalStore):
+        writes = 0
+
+        def write_if(self, key, data, generation):
+            type(self).writes -= 1
+            if type(self).writes < 0:
+                raise Killed
+            return super().write_if(key, data, generation)
+
+    for survived in range(4):
+        root = tmp_path / f"registry{survived}"
+        old = publish(Registry(root), tmp_path, "a")
+        Dying.writes = survived
+        # version.json, the old entry's log, the pointer, the new entry's log
+        with pytest.raises(Killed):
+            publish(Registry(Dying(root)), tmp_path, "b")
+        registry = Registry(root)
+        assert len(registry.versions()) == (1 if survived == 0 else 2)
+        assert (registry.champion().version == old.version) == (survived < 3)
+        final = publish(registry, tmp_path, "b")
+        assert final.champion == final.version == registry.champion().version
+        publish(registry, tmp_path, "c")
+        assert [json.loads(registry.store.read(k)[0])["serial"] for k in registry.store.list("log")] \
+            == [1, 2, 3]
+
+
+def test_damage_is_named_with_its_fix(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    version = publish(registry, tmp_path, "a").version
+    pointer = tmp_path / "registry" / "champion.json"
+    good = pointer.read_bytes()
+    for bad in (b"", b"{}", b"[]", b'{"serial": "x"}', good[:-20]):
+        pointer.write_bytes(bad)
+        with pytest.raises(RegistryError, match=r"log/ over champion\.json"):
+            registry.champion()
+        with pytest.raises(RegistryError):
+            publish(registry, tmp_path, "b")
+        assert pointer.read_bytes() == bad, "a damaged pointer is never overwritten"
+    pointer.write_bytes(max((tmp_path / "registry" / "log").iterdir()).read_bytes())
+    assert registry.champion().version == version
+    stored = tmp_path / "registry" / "versions" / version / "bundle" / "model.onnx"
+    stored.write_text("z")
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        registry.fetch(version, tmp_path / "copy")
+
+
+def test_bad_arguments(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    with pytest.raises(RegistryError, match="promote"):
+        publish(registry, tmp_path, "a", verdict={})
+    with pytest.raises(RegistryError, match="2011-11-25"):
+        publish(registry, tmp_path, "a", date="yesterday")
+    with pytest.raises(RegistryError, match="NaN"):
+        publish(registry, tmp_path, "a", verdict={"promote": True, "gain": float("nan")})
+    with pytest.raises(RegistryError, match="one of the versions"):
+        registry.fetch("20110101-00000000", tmp_path / "copy")
+    (bundle(tmp_path, "a") / "model.onnx").write_text("b")
+    with pytest.raises(ArtifactError):
+        registry.publish(tmp_path / "bundles" / "a", verdict=YES, logical_date="20110101",
+                         run_info={}, now=0)
+    assert registry.versions() == []
+    assert not (tmp_path / "registry").exists()

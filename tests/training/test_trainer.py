@@ -1,0 +1,284 @@
+import dataclasses
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from model_core.errors import ArtifactError, ConfigError, DataError, TrainingError
+from model_core.models.scorer import ModelScorer
+from model_core.training.batching import StepMaker, prepared_ahead
+from model_core.training.checkpoint import Checkpoint, build_model
+from model_core.training.progress import ProgressPrinter, StepEvent
+from model_core.training.randomness import derived_seed, epoch_order
+from model_core.training.step import StepRunner
+from model_core.training.trainer import train
+from tests.factories import make_seeds
+from tests.training.runs import MODEL, NUM_ITEMS, TRAIN, first_hit, make_inputs, run
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return make_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(inputs, tmp_path_factory):
+    return run(None, tmp_path_factory.mktemp("run") / "c", inputs=inputs)
+
+
+def maker(inputs, rows_per_micro_batch=None, **config):
+    graph, split, queue = inputs
+    settings = TRAIN.model_copy(update=config)
+    steps = StepMaker(graph.to_torch(), split.train, queue, MODEL, settings, (8, 4), 10.0,
+                      torch.device("cpu"))
+    if rows_per_micro_batch:
+        steps.rows_per_micro_batch = rows_per_micro_batch
+    return steps
+
+
+def test_learns(inputs, checkpoint):
+    losses = [entry["loss"] for entry in checkpoint.curves]
+    assert losses == sorted(losses, reverse=True)
+    # Two items in a window, both of the user's own ten: 2 ln 10 is as good as it gets, 2 ln 20 chance.
+    assert losses[-1] < 2 * math.log(NUM_ITEMS) - 0.7
+
+
+def test_checkpoint_says_what_was_done(inputs, checkpoint):
+    graph, split, queue = inputs
+    again = Checkpoint.open(checkpoint.record.path, verify="digest")
+    assert again.model_config.num_layers == graph.hops == 2
+    assert again.fan_out == (8, 4) and again.train_config == TRAIN
+    assert [entry["epoch"] for entry in again.curves] == [1, 2, 3]
+    assert set(again.curves[0]) == {"epoch", "step", "loss", "learning_rate", "val_map",
+                                    "seeds_per_s", "wall_s", "peak_mb"}
+    assert again.meta["split"] == split.record.digest and again.meta["queue"] == queue.record.digest
+    assert again.meta["best_val_map"] == max(entry["val_map"] for entry in again.curves)
+    best = first_hit(split)(again.scorer(graph))
+    assert best == again.meta["best_val_map"]
+
+
+def test_micro_batches_add_up_to_the_whole_batch(inputs):
+    graph, split, queue = inputs
+    gradients = []
+    for rows in (16, 5):
+        torch.manual_seed(0)
+        model = build_model(_schema(graph), MODEL.model_copy(update={"dropout": 0.0})).train()
+        steps = maker(inputs, rows)
+        step = steps(0)
+        assert len(step.micro_batches) == math.ceil(16 / rows)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        loss = StepRunner(model, optimizer, graph.to_torch(), torch.tensor(queue.item_birth), TRAIN,
+                          torch.device("cpu"))(step)
+        gradients.append((loss, {n: p.grad for n, p in model.named_parameters()}))
+    assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-5)
+    for name, gradient in gradients[0][1].items():
+        torch.testing.assert_close(gradient, gradients[1][1][name], rtol=1e-3, atol=1e-5)
+
+
+def _schema(graph):
+    from model_core.graph.schema import GraphSchema
+    return GraphSchema.of(graph)
+
+
+def test_an_epoch_sees_every_row_once_and_epochs_differ(inputs):
+    steps = maker(inputs)
+    assert steps.num_rows == 90 and steps.steps_per_epoch == 6
+    seen = torch.cat([epoch_order(0, 1, 90)[at : at + 16] for at in range(0, 90, 16)])
+    assert sorted(seen.tolist()) == list(range(90))
+    assert not torch.equal(epoch_order(0, 0, 90), epoch_order(0, 1, 90))
+    assert [steps(number).num_rows for number in (0, 5, 6)] == [16, 10, 16]
+    assert maker(inputs, max_steps_per_epoch=2).steps_per_epoch == 2
+
+
+def test_steps_are_the_same_in_any_order_and_in_a_thread(inputs):
+    one = maker(inputs, loss="sampled")
+    direct = [one(number) for number in (3, 1, 2)]
+    ahead = {step.number: step for step in prepared_ahead(maker(inputs, loss="sampled"), range(1, 4))}
+    for step in direct:
+        other = ahead[step.number]
+        assert torch.equal(step.classes.item, other.classes.item)
+        assert torch.equal(step.micro_batches[0].positive, other.micro_batches[0].positive)
+        assert torch.equal(step.micro_batches[0].batch.item, other.micro_batches[0].batch.item)
+
+
+def test_error_while_preparing_is_raised_at_its_step():
+    def make(number):
+        if number == 2:
+            raise ValueError("broken")
+        return number
+
+    done = []
+    with pytest.raises(ValueError, match="broken"):
+        for step in prepared_ahead(make, range(5)):
+            done.append(step)
+    assert done == [0, 1]
+
+
+def test_sampled_with_room_for_everything_equals_full(inputs):
+    graph, split, queue = inputs
+    losses = []
+    for loss in ("full", "sampled"):
+        torch.manual_seed(0)
+        model = build_model(_schema(graph), MODEL.model_copy(update={"dropout": 0.0})).train()
+        steps = maker(inputs, loss=loss, num_classes=NUM_ITEMS)
+        step = steps(0)
+        if loss == "sampled":
+            assert len(step.classes.item) == NUM_ITEMS or step.classes.log_q.min() < 0
+            present = torch.zeros(NUM_ITEMS, dtype=torch.bool)
+            present[step.classes.item] = True
+            assert present[step.micro_batches[0].positive].all()
+            if not present.all():
+                pytest.skip("the draw missed an item")
+            step = dataclasses.replace(step, classes=dataclasses.replace(
+                step.classes, log_q=torch.zeros_like(step.classes.log_q)))
+        runner = StepRunner(model, torch.optim.SGD(model.parameters(), lr=0.0), graph.to_torch(),
+                            torch.tensor(queue.item_birth), TRAIN, torch.device("cpu"))
+        losses.append(runner(step))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_infinite_loss_stops_at_once_with_the_step(inputs, tmp_path):
+    class Poison:
+        def __init__(self):
+            self.steps = []
+
+        def step(self, event):
+            self.steps.append(event.step)
+
+        def note(self, text):
+            pass
+
+    graph, split, queue = inputs
+    progress = Poison()
+    with pytest.raises(TrainingError, match=r"training step \d+: expected a finite loss, found (nan|inf)"):
+        train(graph, split, queue, MODEL, TRAIN.model_copy(update={"learning_rate": 1e30}),
+              tmp_path / "c", validate=lambda scorer: 0.0, progress=progress)
+    assert len(progress.steps) < 5
+    assert not (tmp_path / "c").exists()
+
+
+def test_early_stopping_by_a_fall_and_by_patience(inputs, tmp_path):
+    def follow(values):
+        left = iter(values)
+        return lambda scorer: next(left)
+
+    config = TRAIN.model_copy(update={"epochs": 6, "early_stopping_delta": 0.1, "patience": 2})
+    fall = run(None, tmp_path / "a", config=config, inputs=inputs,
+               validate=follow([0.5, 0.45, 0.39]))
+    assert len(fall.curves) == 3 - 1 or fall.curves[-1]["val_map"] == 0.39
+    assert fall.meta["best_epoch"] == 1
+    patience = run(None, tmp_path / "b", config=config, inputs=inputs,
+                   validate=follow([0.3, 0.5, 0.45, 0.49]))
+    assert len(patience.curves) == 4 and patience.meta["best_epoch"] == 2
+    unknown = run(None, tmp_path / "c", config=config, inputs=inputs,
+                  validate=lambda scorer: float("nan"))
+    assert len(unknown.curves) == 6 and unknown.meta["best_epoch"] == 6
+    assert unknown.curves[0]["val_map"] is None
+
+
+def test_learning_rate_falls_per_epoch(inputs, tmp_path):
+    config = TRAIN.model_copy(update={"lr_gamma": 0.5})
+    curves = run(None, tmp_path / "c", config=config, inputs=inputs).curves
+    assert [entry["learning_rate"] for entry in curves] == [0.01, 0.005, 0.0025]
+
+
+def test_rows_without_items_are_skipped_and_none_left_is_an_error(inputs, tmp_path):
+    graph, split, queue = inputs
+    half = dataclasses.replace(split, train=make_seeds([(0, 1_700_000_000, [3]), (1, 1_700_000_000, [])]))
+    assert maker((graph, half, queue)).num_rows == 1
+    empty = dataclasses.replace(split, train=make_seeds([(1, 1_700_000_000, [])]))
+    with pytest.raises(DataError, match="training rows"):
+        run(None, tmp_path / "c", inputs=(graph, empty, queue))
+
+
+def test_item_vectors_are_fresh_for_every_evaluation(inputs, tmp_path):
+    """Vectors kept across epochs would rank later epochs with the first one's."""
+    seen = []
+
+    def validate(scorer):
+        seen.append(scorer.item_vectors)
+        return 0.0
+
+    run(None, tmp_path / "c", inputs=inputs, validate=validate)
+    assert len(seen) == 3 and not torch.equal(seen[0], seen[1])
+
+
+def test_scorer_blocks_do_not_matter_and_mode_is_restored(inputs, checkpoint):
+    graph, split, _ = inputs
+    tensors = graph.to_torch()
+    model = checkpoint.load_model().train()
+    entity, time = torch.from_numpy(split.test.entity), torch.from_numpy(split.test.time)
+    whole = ModelScorer(model, tensors, checkpoint.fan_out)(entity, time)
+    small = ModelScorer(model, tensors, checkpoint.fan_out, nodes_per_seed=10, max_batch_nodes=30)
+    assert small.rows_per_block == 3 and model.training
+    torch.testing.assert_close(small(entity, time), whole, rtol=1e-4, atol=1e-5)
+    assert small(entity[:0], time[:0]).shape == (0, NUM_ITEMS)
+    assert whole.dtype == torch.float32 and not whole.requires_grad
+
+
+def test_graph_of_another_shape_is_refused(inputs, checkpoint):
+    from tests.factories import make_shop
+    with pytest.raises(ArtifactError, match="num_items"):
+        checkpoint.scorer(make_shop([(0, 0, 1)], 30, 3))
+
+
+def test_unknown_model_names_the_known_ones(inputs, tmp_path):
+    with pytest.raises(ConfigError, match="contextgnn"):
+        run(None, tmp_path / "c", inputs=inputs, model=MODEL.model_copy(update={"name": "gpt"}))
+
+
+def test_seeds_of_purposes_and_steps_differ():
+    seeds = {derived_seed(seed, purpose, index) for seed in (0, 1) for purpose in ("a", "b")
+             for index in range(50)}
+    assert len(seeds) == 200 and max(seeds) < 2**63
+
+
+def test_tensorboard_scalars(inputs, tmp_path):
+    pytest.importorskip("tensorboard")
+    run(None, tmp_path / "c", inputs=inputs, tensorboard_dir=tmp_path / "tb")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    events = EventAccumulator(str(tmp_path / "tb"))
+    events.Reload()
+    assert len(events.Scalars("train/loss")) == 18 and len(events.Scalars("val/map")) == 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_plain_lines_every_ten_seconds_and_one_live_line_on_a_terminal():
+    now = [0.0]
+    log, terminal = io.StringIO(), Terminal()
+    plain = ProgressPrinter(log, clock=lambda: now[0])
+    live = ProgressPrinter(terminal, clock=lambda: now[0])
+    for step in range(1, 31):
+        now[0] += 1.0
+        event = StepEvent(step, 30, 1, 1, 1.5, 100.0, 30.0 - step)
+        plain.step(event)
+        live.step(event)
+    plain.note("done")
+    live.note("done")
+    assert [line.split()[1] for line in log.getvalue().splitlines()[:-1]] == [
+        "1/30", "11/30", "21/30", "30/30"]
+    assert terminal.getvalue().count("\r") >= 30 and terminal.getvalue().count("\n") == 1
+    assert "ETA 0:15" in terminal.getvalue()
+
+
+def test_curves_are_json_without_nan(checkpoint):
+    text = checkpoint.record.file("curves.json").read_text()
+    assert "NaN" not in text and len(json.loads(text)) == 3
+
+
+def test_memory_of_a_batch_follows_the_node_budget(inputs):
+    assert maker(inputs, max_batch_nodes=1_000).rows_per_micro_batch == 16
+    graph, split, queue = inputs
+    steps = StepMaker(graph.to_torch(), split.train, queue, MODEL,
+                      TRAIN.model_copy(update={"max_batch_nodes": 1_000}), (8, 4), 300.0,
+                      torch.device("cpu"))
+    assert steps.rows_per_micro_batch == 3
+    assert len(steps(0).micro_batches) == 6
+    assert np.concatenate([m.time.numpy() for m in steps(0).micro_batches]).shape == (16,)
