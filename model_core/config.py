@@ -91,8 +91,10 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     epochs: int = Field(20, ge=1)
     max_steps_per_epoch: int = Field(2_000, ge=1)
-    early_stopping_delta: float = Field(
-        0.001, ge=0, description="Stop when validation MAP falls this far below the best."
+    early_stopping_delta: float | None = Field(
+        None, ge=0,
+        description="Stop at once when validation MAP falls this far below the best "
+                    "(the authors: 0.001); unset: only patience counts.",
     )
     patience: int = Field(3, ge=1, description="Stop after this many epochs without a better MAP.")
     max_validation_rows: int = Field(10_000, ge=1)

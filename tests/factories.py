@@ -81,7 +81,9 @@ def make_graph(
     )
 
 
-def make_shop(events: Sequence[tuple[int, int, int]], num_users: int, num_items: int, **kwargs) -> TemporalGraph:
+def make_shop(
+    events: Sequence[tuple[int, int, int]], num_users: int, num_items: int, **kwargs
+) -> TemporalGraph:
     """users <- events -> items, from (user, item, time) triples."""
     events = sorted(events, key=lambda e: e[2])
     user, item, time = (np.asarray([e[i] for e in events], dtype=np.int64) for i in range(3))

@@ -24,10 +24,9 @@ def ingest(
         as_of: Logical date (ISO 8601 or epoch seconds, UTC). Empty: the manifest's windows.
         source_fingerprint: Digest of the source files; only part of the cache key.
     """
-    from model_core.tables.ingest import ingest as ingest_tables
-
     from model_core.records import write_atomically
     from model_core.tables.as_of import parse_as_of
+    from model_core.tables.ingest import ingest as ingest_tables
 
     opened = ingest_tables(dataset, task, Path(snapshot), as_of=parse_as_of(as_of))
     write_atomically(Path(profile), opened.record.file("profile.html").read_bytes())

@@ -31,13 +31,12 @@ def train(
         train_config: JSON of TrainConfig.
         checkpoint_root: Directory that outlives the step, for resume states. Empty: no resume.
     """
-    from model_core.evaluation.validation import map_validator
-    from model_core.training.trainer import train as fit
-
     from model_core.config import ModelConfig, TrainConfig, parse_section
+    from model_core.evaluation.validation import map_validator
     from model_core.graph.temporal_graph import TemporalGraph
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
+    from model_core.training.trainer import train as fit
 
     opened_graph = TemporalGraph.open(graph, verify="digest")
     opened_split = Split.open(split, verify="digest")

@@ -26,9 +26,14 @@ from model_core.version import __version__
 class Evaluable(Protocol):
     """What evaluation needs of a checkpoint; any trained thing that has it can be judged."""
 
-    model_config: Any
-    meta: Mapping[str, Any]
-    curves: Any
+    @property
+    def model_config(self) -> Any: ...
+
+    @property
+    def meta(self) -> Mapping[str, Any]: ...
+
+    @property
+    def curves(self) -> Any: ...
 
     def scorer(self, graph: Any, device: Any) -> Scorer: ...
 
@@ -83,8 +88,6 @@ def evaluate(
     report = write_report(out, evaluation, slices, verdict, facts,
                           logical_time=split.test_time if split.as_of is None else split.as_of)
     write_page(html, report, split, checkpoint, queue)
-    if progress:
-        progress(verdict.reason)
     return report
 
 

@@ -20,7 +20,7 @@ from model_core.split.seeds import SeedTable
 class Scorer(Protocol):
     """Scores every item for a block of seeds: models, exported bundles and baselines alike."""
 
-    def __call__(self, entity: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+    def __call__(self, entity: torch.Tensor, time: torch.Tensor, /) -> torch.Tensor:
         """Raw scores, float [B, num_items]; higher is better, -inf means never.
 
         Args:

@@ -138,6 +138,14 @@ class TemporalGraph(Generic[ArrayT]):
         def load(name: str) -> np.ndarray:
             return np.load(record.file(f"{name}.npy"), mmap_mode="r", allow_pickle=False)
 
+        def load_columns(table: str, names: Mapping[str, Any]) -> TableColumns[np.ndarray]:
+            number, category, text = (load(f"nodes/{table}/{part}")
+                                      for part in ("number", "category", "text"))
+            return TableColumns(
+                number, category, text, tuple(names["category_sizes"]), tuple(names["number_names"]),
+                tuple(names["category_names"]), tuple(names["text_names"]),
+            )
+
         relations = [Relation(*entry) for entry in meta["relations"]]
         return TemporalGraph(
             num_nodes=dict(meta["num_nodes"]),
@@ -147,14 +155,7 @@ class TemporalGraph(Generic[ArrayT]):
                                       for part in ("indptr", "neighbor", "time")))
                 for relation in relations
             },
-            columns={
-                table: TableColumns(
-                    *(load(f"nodes/{table}/{part}") for part in ("number", "category", "text")),
-                    *(tuple(entry[part]) for part in
-                      ("category_sizes", "number_names", "category_names", "text_names")),
-                )
-                for table, entry in meta["columns"].items()
-            },
+            columns={table: load_columns(table, names) for table, names in meta["columns"].items()},
             interactions=Interactions(*(load(f"interactions/{part}") for part in ("entity", "item", "time"))),
             **{key: meta[key] for key in ("entity_table", "item_table", "hops", "cutoff", "last_time")},
             record=record,
@@ -166,7 +167,7 @@ class TemporalGraph(Generic[ArrayT]):
 
         import torch
 
-        def move(array: np.ndarray) -> torch.Tensor:
+        def move(array: Any) -> torch.Tensor:
             with warnings.catch_warnings():  # mapped arrays are read-only; we never write to them
                 warnings.simplefilter("ignore", UserWarning)
                 return torch.from_numpy(np.asarray(array)).to(device)

@@ -37,7 +37,7 @@ def softmax_loss(
         positive_column: int64 [P], its column.
         masked: bool [B, C] (or broadcastable), columns that are not negatives of a row,
             for example items not yet born.
-        log_q: float [C] (or [B, C]), log of the expected count of a column in the sample.
+        log_q: float [C] (or [B, C]), log of the probability that a column is in the sample.
 
     Returns:
         Scalar float32, the sum over positives. Divide it by the number of rows.

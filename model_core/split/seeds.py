@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,13 +118,11 @@ class Split:
 
     @classmethod
     def open(cls, path: Path | str, verify: Literal["size", "digest"] = "size") -> Split:
-        import json
-
         record = open_record(path, KIND, SCHEMA_VERSION, verify)
+        train, val, test = (SeedTable.read(record.file(f"seeds/{name}.parquet"))
+                            for name in ("train", "val", "test"))
         return cls(
-            record=record,
-            **{name: SeedTable.read(record.file(f"seeds/{name}.parquet"))
-               for name in ("train", "val", "test")},
+            record=record, train=train, val=val, test=test,
             certificate=json.loads(record.file("certificate.json").read_bytes()),
             **{key: record.meta[key] for key in cls.META},
         )

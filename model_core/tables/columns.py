@@ -146,10 +146,16 @@ def to_feature(
 ) -> tuple[pa.ChunkedArray, ColumnKind]:
     """Any other column, and its kind. NaN and infinite numbers become null.
 
+    A list of strings or whole numbers (tags, categories) is read as text, one word each.
+
     Raises:
-        DataError: A type that is no number, boolean, string or time (lists, structs, bytes).
+        DataError: A type that is no number, boolean, string or time (structs, bytes, vectors).
     """
     kind = values.type
+    if _is_list_of_words(kind):
+        count("joined_lists", len(values) - values.null_count)
+        words = pa.large_list(pa.large_string())
+        return pc.binary_join(values.cast(words), " ").cast(pa.large_string()), "string"
     if pa.types.is_boolean(kind):
         return values, "boolean"
     if pa.types.is_integer(kind) and kind != pa.uint64():
@@ -174,6 +180,13 @@ def to_feature(
         return values.cast(pa.large_string()), "string"
     raise DataError(where, "numbers, booleans, text or times", f"type {kind}",
                     "spread it over plain columns, write it as text, or drop it from the file")
+
+
+def _is_list_of_words(kind: pa.DataType) -> bool:
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    word = kind.value_type
+    return pa.types.is_string(word) or pa.types.is_large_string(word) or pa.types.is_integer(word)
 
 
 def _ints(values: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

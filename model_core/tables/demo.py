@@ -117,7 +117,7 @@ def _tables(shop: Shop, rng: np.random.Generator) -> dict[str, pa.Table]:
             "title": titles,
             "description": _with_missing(np.asarray(descriptions), 0.1, rng),
             "category": pa.array(np.asarray(CATEGORIES)[shop.category]),
-            "price": _with_missing(shop.price, 0.04, rng),
+            "price": _with_missing(shop.price, 0.08, rng),
             "created": _times(shop.created),
         }),
         "sessions": pa.table({

@@ -33,7 +33,7 @@ class TableSchema:
         pkey: Primary-key column (values are 0..n-1 in row order), or None.
         time_col: Event-time column, or None for a table without time.
         fkeys: Foreign-key column to the table it points into.
-        columns: Column name to kind, in file order.
+        columns: Column name to kind, by name.
         num_rows: Rows in this snapshot.
     """
 

@@ -37,6 +37,11 @@ def test_top_k_of_many_equal_scores_takes_the_smallest_ids():
     assert found == [[0, 1, 2, 3], [4_321, 0, 1, 2], [0, 1, 2, 3]]
 
 
+def test_long_lists_keep_ties_in_order():
+    scores = torch.randint(0, 4, (3, 4_000), generator=torch.Generator().manual_seed(0)).float()
+    assert top_k(scores, 3_000).tolist() == [slow_top_k(row, 3_000) for row in scores.tolist()]
+
+
 def test_top_k_of_nothing():
     assert top_k(torch.zeros(0, 5), 3).shape == (0, 3)
     assert top_k(torch.zeros(2, 0), 3).tolist() == [[-1] * 3] * 2
@@ -97,7 +102,8 @@ def test_one_pass_serves_all_masks_and_leaves_scores_alone():
         seen = {item for who, item, _ in EVENTS if who == user}
         assert row.tolist() == [i for i in range(NUM_ITEMS) if i not in seen][:5]
     rank(lambda entity, time: kept, seeds, 5, mask=SeenMask(SHOP))
-    rank(lambda entity, time: kept[:1].expand(NUM_USERS, -1), seeds, 5, mask=SeenMask(SHOP))
+    shared = rank(lambda entity, time: kept[:1].expand(NUM_USERS, -1), seeds, 5, mask=SeenMask(SHOP))
+    assert np.array_equal(shared, both["seen"])  # rows that share memory are masked apart
     assert torch.equal(kept, before)
 
 

@@ -168,3 +168,21 @@ def test_relations_that_would_share_a_file_are_refused(tmp_path):
     with pytest.raises(DataError, match="same name 'b__b_x_y__a'"):
         build_graph(snapshot, split, GraphConfig(), tmp_path / "graph")
     assert not (tmp_path / "graph").exists()
+
+
+def test_an_edge_to_a_row_that_comes_after_the_last_time_is_left_out(tmp_path):
+    tables = {
+        "users": Frame(pd.DataFrame({"user_id": [0]}), "user_id"),
+        "items": Frame(pd.DataFrame({"item_id": [0, 1], "at": seconds([1, 61])}), "item_id", "at"),
+        "events": Frame(pd.DataFrame({"user_id": [0, 0], "item_id": [0, 1], "at": seconds([40, 55])}),
+                        None, "at", {"user_id": "users", "item_id": "items"}),
+    }
+    labels = {"train": [(5, 0, [0])], "val": [(50, 0, [0])], "test": [(60, 0, [0])]}
+    snapshot = write_snapshot(tmp_path / "s", tables, val_time=50, test_time=60, window_s=10,
+                              labels=labels)
+    split = temporal_split(snapshot, SplitConfig(), tmp_path / "split")
+    graph = build_graph(snapshot, split, GraphConfig(), tmp_path / "graph")
+    of = graph.adjacency[Relation("events", "events.item_id", "items")]
+    assert of.indptr.tolist() == [0, 1, 1]
+    assert of.neighbor.tolist() == [0]
+    assert graph.interactions.time.tolist() == [40]

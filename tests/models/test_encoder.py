@@ -47,7 +47,8 @@ def test_equal_codes_of_two_columns_are_different_values():
 def test_tables_without_columns_have_one_learned_vector():
     model = encoder(0, (), 0)
     out = model(torch.zeros(3, 0), torch.zeros(3, 0, dtype=torch.int64), torch.zeros(3, 0))
-    assert out.shape == (3, 6) and torch.equal(out[0], out[2])
+    assert out.shape == (3, 6)
+    assert torch.equal(out[0], out[2])
     assert [name for name, _ in model.named_parameters()] == ["constant"]
 
 

@@ -291,8 +291,8 @@ def microseconds_stored_as_seconds(draft: Draft):
 
 
 @case("'country'", "type list")
-def list_column(draft: Draft):
-    draft.set_column("users", "country", [["be"]] * 12)
+def vector_column(draft: Draft):
+    draft.set_column("users", "country", [[0.5, 1.5]] * 12)
 
 
 @case("'country'", "type binary")

@@ -77,7 +77,7 @@ def test_nothing_is_bought_before_it_exists(demo_snapshot: Snapshot):
 def test_popularity_is_skewed(demo_snapshot: Snapshot):
     _, product = purchases(demo_snapshot, 2**40)
     sales = np.sort(np.bincount(product, minlength=demo_snapshot.tables["products"].num_rows))[::-1]
-    assert sales[: len(sales) // 10].sum() > 0.3 * sales.sum()
+    assert sales[: len(sales) // 10].sum() > 0.2 * sales.sum()  # twice an even share, or more
 
 
 def test_truth_is_written(demo_dataset: Path):

@@ -44,6 +44,8 @@ class TableEncoder(nn.Module):
     after one linear map instead of being concatenated after one map each.
     """
 
+    first_code: Tensor
+
     def __init__(
         self, features: TableFeatures, width: int, out: int, num_blocks: int, dropout: float
     ) -> None:

@@ -96,6 +96,7 @@ class HeteroSage(nn.Module):
     def __init__(self, schema: GraphSchema, plans: tuple[LayerPlan, ...], channels: int) -> None:
         super().__init__()
         self.relations = schema.relations
+        self.plans = plans
         self.layers = nn.ModuleList(SageLayer(plan, channels) for plan in plans)
 
     def forward(
@@ -117,13 +118,13 @@ class HeteroSage(nn.Module):
         Returns:
             Table to states; only the leading hops that the plan names.
         """
-        for layer in self.layers:
+        for plan, layer in zip(self.plans, self.layers, strict=True):
             if num_rows:
-                size = {t: num_rows[t][hops - 1] for t, hops in layer.plan.node_hops.items()}
-                cut = {r: num_edges[r][hops - 1] for r, hops in layer.plan.edge_hops.items()}
+                size = {t: num_rows[t][hops - 1] for t, hops in plan.node_hops.items()}
+                cut = {r: num_edges[r][hops - 1] for r, hops in plan.edge_hops.items()}
                 used = {r: (edge[r][0][:n], edge[r][1][:n]) for r, n in cut.items() if n}
             else:
-                size = {t: state[t].shape[0] for t in layer.plan.node_hops}
-                used = {r: edge[r] for r in layer.plan.edge_hops}
+                size = {t: state[t].shape[0] for t in plan.node_hops}
+                used = {r: edge[r] for r in plan.edge_hops}
             state = layer(state, used, size)
         return dict(state)

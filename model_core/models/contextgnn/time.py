@@ -18,6 +18,8 @@ class AgeEncoder(nn.Module):
     RelBench (arXiv 2407.20060).
     """
 
+    frequency: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         half = -(-channels // 2)
