@@ -94,6 +94,11 @@ def run_locally(
         root, STEPS, listener=listener, output=output, enable_caching=enable_caching,
     )
     summary = _summary(request, steps, started)
+    if "html" in summary["artifacts"]:
+        # Kubeflow names the artifact without a suffix; a browser wants one.
+        page = root / "report.html"
+        write_atomically(page, Path(summary["artifacts"]["html"]).read_bytes())
+        summary["artifacts"]["report_html"] = str(page)
     write_atomically(root / "summary.json", json_bytes(summary))
     return summary
 

@@ -38,13 +38,15 @@ def evaluate(
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
 
+    seeds = Split.open(split, verify="digest")
     judged = rank_and_judge(
         Checkpoint.open(checkpoint, verify="digest"), TemporalGraph.open(graph, verify="digest"),
-        Split.open(split, verify="digest"), NegativeQueue.open(negative_queue, verify="digest"),
+        seeds, NegativeQueue.open(negative_queue, verify="digest"),
         parse_section(EvaluateConfig, config), Path(report), html=Path(html), seed=seed,
+        context={"dataset": seeds.dataset, "task": seeds.task},
         progress=lambda line: print(line, flush=True),
     )
-    print(judged.verdict.reason)
+    print(judged.verdict.reason, flush=True)
     return {"report": {"digest": judged.record.digest}, "metrics": judged.headline()}
 
 

@@ -24,19 +24,18 @@ def publish(
 
     from model_core.evaluation.record import Report
 
-    from model_core.records import json_bytes, open_record, write_atomically
+    from model_core.records import json_bytes, write_atomically
     from model_core.storage.registry import Registry
 
     judged = Report.open(report, verify="digest")
     logical_date = datetime.fromtimestamp(judged.logical_time, UTC).strftime("%Y%m%d")
-    open_record(bundle, "bundle", 1, verify="digest")
     done = Registry(registry).publish(
         Path(bundle), verdict=asdict(judged.verdict), logical_date=logical_date,
         run_info={"run_name": run_name, "report_digest": judged.record.digest}, now=int(time.time()),
     )
     write_atomically(Path(publication), json_bytes(asdict(done) | {"registry": registry}))
-    print(f"version {done.version}: "
-          + ("promoted to champion" if done.promoted else f"not promoted ({done.reason})"))
+    print(f"version {done.version}: " + ("promoted to champion" if done.promoted else "stored")
+          + f"; champion is {done.champion or 'none yet'}")
     return {"publication": {"version": done.version, "promoted": str(done.promoted).lower()}}
 
 

@@ -78,6 +78,7 @@ class Split:
 
     Attributes:
         record: The record it was opened from.
+        dataset, task: Names, for people.
         train, val, test: Seed rows.
         entity_table, item_table: Names of the tables that ``entity`` and ``item`` index.
         num_entities, num_items: Their row counts.
@@ -93,6 +94,8 @@ class Split:
     """
 
     record: Record
+    dataset: str
+    task: str
     train: SeedTable
     val: SeedTable
     test: SeedTable
@@ -112,7 +115,8 @@ class Split:
     counts: Mapping[str, Any]
 
     META = (
-        "entity_table", "item_table", "num_entities", "num_items", "window_s", "eval_k",
+        "dataset", "task", "entity_table", "item_table", "num_entities", "num_items", "window_s",
+        "eval_k",
         "val_time", "test_time", "train_cutoff", "as_of", "label_source", "locality", "counts",
     )
 

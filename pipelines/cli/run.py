@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 RUNNERS = ("process",)
 
-#: Columns of the closing table: metric and heading.
-_METRICS = (("map", "MAP"), ("recall", "Recall"), ("ndcg", "NDCG"))
+#: Columns of the closing table: split, metric, heading. Few enough for 80 characters.
+_COLUMNS = (("val", "map", "val MAP"), ("test", "map", "test MAP"), ("test", "recall", "test Recall"),
+            ("test", "ndcg", "test NDCG"))
 
 
 def run_retrain(
@@ -104,27 +105,25 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
                   if split == "test" and metric == "map"}
     models = sorted({row["model"] for row in rows}, key=lambda name: best_first.get(name, 0.0))
     table = Table(title=f"Full-catalogue ranking, no mask, k = {k}", title_justify="left")
-    table.add_column("model")
-    for split in ("val", "test"):
-        for _, heading in _METRICS:
-            table.add_column(f"{split} {heading}", justify="right")
-    table.add_column("test MAP 95 % interval", justify="right")
+    table.add_column("model", no_wrap=True)
+    for _, _, heading in _COLUMNS:
+        table.add_column(heading, justify="right")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
     for name in models:
-        cells = [
-            f"{value[split, name, metric]['mean']:.4f}" if (split, name, metric) in value else "–"
-            for split in ("val", "test") for metric, _ in _METRICS
-        ]
+        cells = [f"{value[key, name, metric]['mean']:.4f}" if (key, name, metric) in value else "–"
+                 for key, metric, _ in _COLUMNS]
         row = value.get(("test", name, "map"))
-        interval = f"{row['ci_low']:.4f} – {row['ci_high']:.4f}" if row else "–"
-        style = "bold" if name == summary["model"] else ""
-        table.add_row(name, *cells, interval, style=style)
+        interval = f"{row['ci_low']:.3f}–{row['ci_high']:.3f}" if row else "–"
+        table.add_row(name, *cells, interval, style="bold" if name == summary["model"] else "")
     console.print()
     console.print(table)
     console.print(escape(verdict["reason"]))
+    wall_s = summary["wall_s"]
     publication = summary["publication"]
     state = "promoted to champion" if publication["promoted"] else "stored, not promoted"
     console.print(f"version [bold]{publication['version']}[/]: {state}")
-    console.print(f"report: {escape(summary['artifacts']['html'])}", soft_wrap=True)
+    console.print(f"steps took {wall_s:.0f} s; report: {escape(summary['artifacts']['report_html'])}",
+                  soft_wrap=True)
 
 
 def show_failure(console: Console, summary: Mapping[str, Any]) -> None:

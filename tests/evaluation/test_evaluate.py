@@ -186,7 +186,6 @@ def test_the_record_opens_and_is_the_same_again(made, world, tmp_path):
     assert again.verdict == report.verdict
     assert again.logical_time == TEST
     assert any("test, item_knn: 30 users ranked" in line for line in lines)
-    assert lines[-1] == report.verdict.reason
     headline = report.headline()
     assert headline["test_map_at_4_contextgnn"] == 1.0
     assert len(headline) == 2 * 5

@@ -47,6 +47,12 @@ def naive_scores(model: ContextGNN, batch: Batch, item_vectors: torch.Tensor) ->
                     for src, dst in zip(*(end.tolist() for end in batch.edge[relation]), strict=True):
                         if dst == node:
                             total = total + layer.relation[relation.key](state[relation.src][src])
+                for relation in layer.plan.back_hops:
+                    if relation.src != table:
+                        continue
+                    for src, dst in zip(*(end.tolist() for end in batch.edge[relation]), strict=True):
+                        if src == node:
+                            total = total + layer.back[relation.key](state[relation.dst][dst])
                 rows.append(torch.relu(layer.norm[key](total)))
             after[table] = torch.stack(rows) if rows else state[table]
         state = after

@@ -13,9 +13,12 @@ def test_shop_with_two_layers():
     assert tables_per_hop(schema, 2) == [{"users"}, {"events"}, {"users", "items"}]
     inputs, (first, last) = plan_layers(schema, 2, read_items=True)
     assert inputs == {"users": 3, "items": 3, "events": 2}
-    # Items are first reached at hop 2, where nothing is drawn: no message ever enters them.
+    # Items are first reached at hop 2, where nothing is drawn: only what is walked
+    # backwards, from the events that reached them, enters them.
     assert last.node_hops == {"users": 1, "items": 3}
     assert sent_tables(last) == {("events", "users"): 1}
+    assert {(r.dst, r.src): hops for r, hops in last.back_hops.items()} == {("events", "items"): 2}
+    assert first.back_hops == {}
     assert first.node_hops == {"users": 1, "items": 3, "events": 2}
     assert sent_tables(first) == {("events", "users"): 1, ("users", "events"): 2, ("items", "events"): 2}
 

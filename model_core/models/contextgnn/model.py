@@ -58,7 +58,8 @@ class ContextGNN(nn.Module):
 
     Source: arXiv 2411.19513 and the authors' release of November 2024. Deviations: dot
     products are scaled by 1/√width, scores are raw logits, encoders run once per
-    distinct row, and node states that reach no score are not computed.
+    distinct row, and node states that reach no score are not computed. The release
+    samples with reverse edges; see ``plan.py`` and ``gnn.py`` for what became of them.
     """
 
     def __init__(self, schema: GraphSchema, config: ModelConfig, num_layers: int) -> None:
@@ -155,8 +156,7 @@ class ContextGNN(nn.Module):
     def read_out(self, batch: Batch, generator: torch.Generator | None = None) -> Readout:
         """Everything but the comparison with the catalogue. Arguments as in ``forward``."""
         schema, config = self.schema, self.config
-        state, place, num_rows, num_edges, edge = self._layout(batch, generator)
-        state = self.gnn(state, edge, num_rows, num_edges)
+        state = self.gnn(*self._layout(batch, generator))
         user = state[schema.entity_table][: batch.num_seeds]
         p = self.user(user)
         if config.use_tower:
@@ -167,21 +167,18 @@ class ContextGNN(nn.Module):
         if not self.has_pair:
             return Readout(query, offset, seed[:0], item[:0], query[:0, 0])
         local = state[schema.item_table]
-        position = place.get(schema.item_table)
-        alone = self.pair_item(local).squeeze(1)
-        if position is not None:
-            local, alone = local.index_select(0, position), alone.index_select(0, position)
         match = (user.index_select(0, seed) * local).sum(dim=1) / math.sqrt(config.channels)
-        score = alone + match + self.pair_offset(p).squeeze(1).index_select(0, seed)
+        score = (self.pair_item(local).squeeze(1) + match
+                 + self.pair_offset(p).squeeze(1).index_select(0, seed))
         return Readout(query, offset, seed, item, score)
 
     def _layout(self, batch: Batch, generator: torch.Generator | None):
-        """Input states ordered by hop, and how many rows and edges each hop has.
+        """Input of the graph network: states by hop, edges, rows and edges per hop, places.
 
-        A node of the last hop receives no message. In a table without time its state
-        then depends on its row alone, so such nodes share one state per distinct row:
-        the block of the last hop is the table's distinct rows, and ``place`` maps nodes
-        to positions (used for edges and for the readout).
+        A node of the last hop receives no message before the last layer. In a table
+        without time its state then depends on its row alone, so such nodes share one
+        state per distinct row: the block of the last hop is the table's distinct rows,
+        and ``place`` says where the state of every node is.
         """
         L = self.num_layers
         state, place, num_rows = {}, {}, {}
@@ -209,12 +206,9 @@ class ContextGNN(nn.Module):
         num_seeds = batch.num_seeds
         state[self.schema.entity_table] = torch.cat(
             [seeds[:num_seeds] + self.seed_vector, seeds[num_seeds:]])
-        edge = dict(batch.edge)
-        for relation, (src, dst) in batch.edge.items():
-            if relation.src in place:
-                edge[relation] = (place[relation.src].index_select(0, src), dst)
-        num_edges = {r: _cumulated(n) for r, n in batch.num_edges_per_hop.items()}
-        return state, place, num_rows, num_edges, edge
+        num_edges = {
+            r: _cumulated(n) for r, n in batch.num_edges_per_hop.items()} if trimmed else {}
+        return state, batch.edge, num_rows, num_edges, place
 
 
 def _cumulated(counts: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,10 +21,12 @@ class LayerPlan:
     Attributes:
         node_hops: Table to the number of leading hops whose nodes get a new state.
         edge_hops: Relation to the number of leading hops whose edges carry a message.
+        back_hops: The same for edges that are walked backwards, from dst to src.
     """
 
     node_hops: Mapping[str, int]
     edge_hops: Mapping[Relation, int]
+    back_hops: Mapping[Relation, int]
 
 
 def tables_per_hop(schema: GraphSchema, num_layers: int) -> list[frozenset[str]]:
@@ -41,7 +43,9 @@ def plan_layers(
     """Plan all layers, from the last one back.
 
     An edge drawn at hop h ends in a node first reached at hop h and starts in a node
-    first reached at hop h + 1 or before.
+    first reached at hop h + 1 or before. All edges lead towards the seed, so an item at
+    the last hop would never hear of the rows through which it was reached: how often,
+    how long ago. At the last layer the edges out of items are therefore walked backwards.
 
     Args:
         schema: Tables and relations.
@@ -66,17 +70,25 @@ def plan_layers(
     if read_items:
         need[schema.item_table] = num_layers + 1
     need = leading(need)
+
+    def drawn(relation: Relation, below: int) -> int:
+        """Leading hops, up to ``below``, within which the relation can have edges."""
+        hops = [hop for hop in range(min(below, num_layers)) if relation.dst in reached[hop]]
+        return hops[-1] + 1 if hops else 0
+
+    back = {relation: drawn(relation, num_layers) for relation in schema.relations
+            if relation.src == schema.item_table and schema.item_table in need and read_items}
     plans = []
     for _ in range(num_layers):
-        edge_hops = {}
-        for relation in schema.relations:
-            carrying = [hop for hop in range(min(need.get(relation.dst, 0), num_layers))
-                        if relation.dst in reached[hop]]
-            if carrying:
-                edge_hops[relation] = carrying[-1] + 1
-        plans.append(LayerPlan(dict(need), edge_hops))
+        forth = {relation: drawn(relation, need.get(relation.dst, 0))
+                 for relation in schema.relations}
+        plan = LayerPlan(need, {r: n for r, n in forth.items() if n},
+                         {r: n for r, n in back.items() if n})
+        plans.append(plan)
         earlier = dict(need)
-        for relation, hops in edge_hops.items():
+        for relation, hops in plan.edge_hops.items():
             earlier[relation.src] = max(earlier.get(relation.src, 0), hops + 1)
-        need = leading(earlier)
+        for relation, hops in plan.back_hops.items():
+            earlier[relation.dst] = max(earlier.get(relation.dst, 0), hops)
+        need, back = leading(earlier), {}
     return need, tuple(reversed(plans))
