@@ -66,7 +66,7 @@ class ModelConfig(Section):
     )
     num_neighbors: int = Field(128, ge=1, description="Fan-out of hop 0; halved at every further hop.")
     max_nodes_per_seed: int = Field(
-        2_048, ge=8,
+        1_024, ge=8,
         description="Fan-out is halved until the mean subgraph is no larger than this.",
     )
     strategy: Literal["last", "uniform"] = "last"

@@ -1,0 +1,71 @@
+"""Commands in the docs work as they stand."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# Added to a command so that it is quick; what it does stays the same.
+FASTER = {
+    ("relrec", "dataset", "demo"): ["--scale", "0.1"],
+    ("relrec", "run", "retrain"): [
+        part for setting in (
+            "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1",
+            "model.num_neighbors=8", "train.epochs=1", "train.max_steps_per_epoch=2",
+            "evaluate.num_bootstrap=20", "queue.size=256", "export.num_parity_users=16",
+        ) for part in ("--set", setting)
+    ],
+}
+
+
+def commands(page: Path) -> list[list[str]]:
+    found = []
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if words := shlex.split(line, comments=True):
+                found.append(words)
+    return found
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
+def test_commands_run(page, tmp_path):
+    makefile = (ROOT / "Makefile").read_text()
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for words in commands(page):
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE), words
+            continue
+        assert words[0] == "relrec", f"{page.name}: only make and relrec are run here, found {words}"
+        extra = next((add for head, add in FASTER.items() if tuple(words[: len(head)]) == head), [])
+        done = subprocess.run([sys.executable, "-m", "pipelines.cli.main", *words[1:], *extra],
+                              cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def test_settings_page_is_up_to_date():
+    sys.path.insert(0, str(ROOT / "docs" / "reference"))
+    try:
+        from make_settings import settings_page
+    finally:
+        sys.path.pop(0)
+    assert (ROOT / "docs" / "reference" / "settings.md").read_text() == settings_page()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_make_help_lists_every_verb():
+    verbs = set(re.findall(r"^([a-z-]+):.*?## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    phony = set(re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split())
+    assert verbs == phony
