@@ -12,7 +12,6 @@ from model_core.graph.temporal_graph import Relation
 from model_core.models.contextgnn.aggregate import aggregate_sum
 from model_core.models.contextgnn.plan import LayerPlan
 
-
 Edges = Mapping[Relation, tuple[Tensor, Tensor]]
 
 
