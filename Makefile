@@ -36,8 +36,9 @@ lint: setup ## Style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup ## Run every benchmark and write docs/benchmarks.md's raw figures
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit; done
+bench: demo ## Run the benchmarks; each prints both sides and their ratio
+	$(BIN)/python -m benchmarks.sampler
+	$(BIN)/python -m benchmarks.serving --summary runs/demo/summary.json
 
 compile: setup ## Compile the pipeline to retrain.yaml
 	$(BIN)/relrec compile retrain -o retrain.yaml

@@ -2,12 +2,13 @@
 
 Both sides sample, look up features, score the whole catalogue and keep the ten best.
 
-    python -m benchmarks.serving --checkpoint DIR --graph DIR --split DIR --bundle DIR
+    python -m benchmarks.serving --summary runs/demo/summary.json
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,17 +40,17 @@ def users_per_second(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("checkpoint", "graph", "split", "bundle"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--summary", type=Path, required=True, help="summary.json of a finished run")
     parser.add_argument("--users", type=int, default=256)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
-    graph = TemporalGraph.open(arguments.graph)
-    scorer = Checkpoint.open(arguments.checkpoint).scorer(graph)
-    entity, at = parity_seeds(Split.open(arguments.split), arguments.users)
+    artifacts = json.loads(arguments.summary.read_text())["artifacts"]
+    graph = TemporalGraph.open(artifacts["graph"])
+    scorer = Checkpoint.open(artifacts["checkpoint"]).scorer(graph)
+    entity, at = parity_seeds(Split.open(artifacts["split"]), arguments.users)
 
     def with_torch(who: np.ndarray, when: np.ndarray) -> object:
         return scorer(torch.from_numpy(who), torch.from_numpy(when)).topk(10)
@@ -57,7 +58,7 @@ def main() -> None:
     print(f"{len(entity)} users, {arguments.threads} threads")
     print(f"{'batch':>6} {'torch users/s':>14} {'onnxruntime users/s':>20} {'ratio':>6}")
     for batch_size in (1, 16, 64):
-        recommender = Recommender.open(arguments.bundle, arguments.graph,
+        recommender = Recommender.open(artifacts["bundle"], artifacts["graph"],
                                        num_threads=arguments.threads, batch_size=batch_size)
 
         def with_onnx(who: np.ndarray, when: np.ndarray, served: Recommender = recommender) -> object:

@@ -58,9 +58,8 @@ def run_locally(
     Returns:
         The summary, also written to ``<root>/summary.json``.
     """
-    from model_core.tables.fingerprint import source_fingerprint
-
     from model_core.tables.as_of import parse_as_of
+    from model_core.tables.fingerprint import source_fingerprint
     from pipelines.compiling import STEPS, compile_pipeline
     from pipelines.targets.process import run_pipeline
 

@@ -61,7 +61,7 @@ def _copy(source, folder, tables, cutoff, rng, shuffle_times):
     for file in sorted(folder.glob("labels/*.parquet")) + sorted(folder.glob("tasks/*/*.parquet")):
         if file.stem in ("val", "test"):
             table = pq.read_table(file)
-            scalar = {field.name for field in table.schema if not pa.types.is_list(field.type)}
+            scalar = {field.name for field in table.schema if not pa.types.is_nested(field.type)}
             pq.write_table(_permute(table, np.arange(len(table)), scalar, rng), file)
 
 

@@ -130,7 +130,8 @@ def make_split(
             seeds.write(out / "seeds" / f"{name}.parquet")
         (out / "certificate.json").write_bytes(json_bytes({}))
         meta.update(
-            dataset="made-up", task="made-up-task", entity_table=entity_table, item_table=item_table, num_entities=num_entities,
+            dataset="made-up", task="made-up-task",
+            entity_table=entity_table, item_table=item_table, num_entities=num_entities,
             num_items=num_items, window_s=window_s, eval_k=eval_k, val_time=val_time,
             test_time=test_time, train_cutoff=val_time, as_of=None, label_source="stored",
             locality={}, counts={},

@@ -30,13 +30,12 @@ def evaluate(
         config: JSON of EvaluateConfig.
         seed: Seed of the bootstrap.
     """
-    from model_core.evaluation.evaluate import evaluate as rank_and_judge
-    from model_core.training.checkpoint import Checkpoint
-
     from model_core.config import EvaluateConfig, parse_section
+    from model_core.evaluation.evaluate import evaluate as rank_and_judge
     from model_core.graph.temporal_graph import TemporalGraph
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
+    from model_core.training.checkpoint import Checkpoint
 
     seeds = Split.open(split, verify="digest")
     judged = rank_and_judge(

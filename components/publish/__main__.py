@@ -23,7 +23,6 @@ def publish(
     from dataclasses import asdict
 
     from model_core.evaluation.record import Report
-
     from model_core.records import json_bytes, write_atomically
     from model_core.storage.registry import Registry
 

@@ -72,7 +72,8 @@ def temporal_split(snapshot: Snapshot, config: SplitConfig, out: Path) -> Split:
         (folder / "certificate.json").write_bytes(json_bytes(certificate))
         (folder / "locality.json").write_bytes(json_bytes({"source": SOURCE, "splits": locality}))
         meta.update(
-            dataset=snapshot.dataset, task=task.name, entity_table=task.entity_table, item_table=task.item_table,
+            dataset=snapshot.dataset, task=task.name,
+            entity_table=task.entity_table, item_table=task.item_table,
             num_entities=snapshot.tables[task.entity_table].num_rows,
             num_items=snapshot.tables[task.item_table].num_rows,
             window_s=task.window_s, eval_k=task.eval_k,
