@@ -85,7 +85,10 @@ def run_step(function: Callable[..., Metadata | None], argv: Sequence[str] | Non
 def _note_error(path: Path | None, error: Exception) -> None:
     # Exit codes never reach Kubeflow's own message, so the cause is left beside the outputs.
     if path is not None:
-        write_atomically(path, json_bytes({"type": type(error).__name__, "message": str(error)}))
+        write_atomically(path, json_bytes({
+            "type": type(error).__name__, "message": str(error),
+            "user_fault": isinstance(error, RelrecError),
+        }))
 
 
 def _run_for_kubeflow(function: Callable[..., Metadata | None], executor_input: Mapping) -> None:

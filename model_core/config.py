@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,7 +19,9 @@ from model_core.errors import ConfigError
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class SplitConfig(Section):
@@ -55,7 +57,7 @@ class QueueConfig(Section):
 class ModelConfig(Section):
     """Architecture. Defaults are the ContextGNN authors' unless said otherwise."""
 
-    name: str = "contextgnn"
+    name: Literal["contextgnn", "two_tower"] = Field("contextgnn", description="Which model.")
     channels: int = Field(128, ge=4, description="Width of node states.")
     embedding_dim: int = Field(64, ge=2, description="Width of user and item tower vectors.")
     encoder_blocks: int = Field(4, ge=0, description="Residual blocks of a table encoder.")
@@ -81,6 +83,10 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31)
     loss: Literal["full", "sampled"] = "full"
     num_classes: int = Field(4_096, ge=2, description="Classes per step of the sampled softmax.")
+    mask_known_positives: bool | None = Field(
+        None, description="Whether a row's other positives are left out of a positive's partition; "
+                          "unset: with the sampled loss only (the full one is the authors').",
+    )
     batch_size: int = Field(512, ge=1, description="Seed rows per optimiser step.")
     max_batch_nodes: int = Field(
         400_000, ge=1_000,
@@ -99,16 +105,22 @@ class TrainConfig(Section):
     patience: int = Field(3, ge=1, description="Stop after this many epochs without a better MAP.")
     max_validation_rows: int = Field(10_000, ge=1)
     checkpoint_every_steps: int = Field(50, ge=1)
-    device: str = Field("auto", description="auto, cpu or cuda.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one.")
     bf16: bool = Field(True, description="bfloat16 autocast, on GPU only.")
 
 
 class EvaluateConfig(Section):
     """Ranking metrics and the verdict."""
 
-    ks: tuple[int, ...] = Field((5, 10, 20), description="Cut-offs, besides the task's own k.")
-    masks: tuple[Literal["none", "seen", "unavailable"], ...] = ("none", "seen", "unavailable")
-    splits: tuple[Literal["val", "test"], ...] = ("val", "test")
+    ks: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
+        (5, 10, 20), description="Cut-offs, besides the task's own k."
+    )
+    masks: tuple[Literal["none", "seen", "unavailable"], ...] = Field(
+        ("none", "seen", "unavailable"), min_length=1, description="Named masks to report."
+    )
+    splits: tuple[Literal["val", "test"], ...] = Field(
+        ("val", "test"), min_length=1, description="Windows to rank; test decides if it is there."
+    )
     batch_size: int = Field(256, ge=1)
     num_bootstrap: int = Field(1_000, ge=1)
     confidence: float = Field(0.95, gt=0, lt=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import platform
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from model_core.config import RunConfig
+from model_core.errors import ConfigError
 from model_core.records import MANIFEST, json_bytes, write_atomically
 from model_core.version import __version__
 
@@ -67,31 +69,32 @@ def run_locally(
     fingerprint = source_fingerprint(request.dataset, request.task)
     root = request.root.resolve()
     dataset = Path(request.dataset).expanduser()
-    yaml = compile_pipeline(request.pipeline, root / f"{request.pipeline}.yaml")
-    config = request.config
-    started = datetime.now(UTC)
-    steps = run_pipeline(
-        yaml,
-        {
-            # A step runs in a process of its own; a relative path must not depend on where.
-            "dataset": str(dataset.resolve()) if dataset.exists() else request.dataset,
-            "task": request.task,
-            "registry": str(request.registry.resolve()),
-            "as_of": request.as_of,
-            "source_fingerprint": fingerprint,
-            "checkpoint_root": str(root / "checkpoints"),
-            "run_name": f"{request.pipeline}-{request.task}",
-            "seed": config.train.seed,
-            "split_config": config.split.model_dump_json(),
-            "graph_config": config.graph.model_dump_json(),
-            "queue_config": config.queue.model_dump_json(),
-            "model_config": config.model.model_dump_json(),
-            "train_config": config.train.model_dump_json(),
-            "evaluate_config": config.evaluate.model_dump_json(),
-            "export_config": config.export.model_dump_json(),
-        },
-        root, STEPS, listener=listener, output=output, enable_caching=enable_caching,
-    )
+    with _lock(root):
+        yaml = compile_pipeline(request.pipeline, root / f"{request.pipeline}.yaml")
+        config = request.config
+        started = datetime.now(UTC)
+        steps = run_pipeline(
+            yaml,
+            {
+                # A step runs in a process of its own; a relative path must not depend on where.
+                "dataset": str(dataset.resolve()) if dataset.exists() else request.dataset,
+                "task": request.task,
+                "registry": str(request.registry.resolve()),
+                "as_of": request.as_of,
+                "source_fingerprint": fingerprint,
+                "checkpoint_root": str(root / "checkpoints"),
+                "run_name": f"{request.pipeline}-{request.task}",
+                "seed": config.train.seed,
+                "split_config": config.split.model_dump_json(),
+                "graph_config": config.graph.model_dump_json(),
+                "queue_config": config.queue.model_dump_json(),
+                "model_config": config.model.model_dump_json(),
+                "train_config": config.train.model_dump_json(),
+                "evaluate_config": config.evaluate.model_dump_json(),
+                "export_config": config.export.model_dump_json(),
+            },
+            root, STEPS, listener=listener, output=output, enable_caching=enable_caching,
+        )
     summary = _summary(request, steps, started)
     if "html" in summary["artifacts"]:
         # Kubeflow names the artifact without a suffix; a browser wants one.
@@ -100,6 +103,18 @@ def run_locally(
         summary["artifacts"]["report_html"] = str(page)
     write_atomically(root / "summary.json", json_bytes(summary))
     return summary
+
+
+def _lock(root: Path) -> IO[str]:
+    """Hold a run's root until the file is closed; two runs would resume from one state."""
+    root.mkdir(parents=True, exist_ok=True)
+    lock = open(root / ".lock", "w")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError("--root", "a directory that no other run is using", f"{root} in use",
+                          "wait for the other run to end, or pass another --root") from error
+    return lock
 
 
 def _summary(request: RunRequest, steps: list[StepRun], started: datetime) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Settings are typed, frozen and checked; errors list what is valid."""
 
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
@@ -28,12 +30,23 @@ def test_config_survives_json():
     ("train.epochs=many", "valid integer"),
     ("epochs=3", "section.key=value"),
     ("train.epochs", "section.key=value"),
+    ("train.learning_rate=1e400", "finite"),
+    ("evaluate.ks=[-1]", "greater than or equal to 1"),
+    ("evaluate.masks=[]", "at least 1"),
+    ("train.device=banana", "'auto', 'cpu' or 'cuda'"),
+    ("model.name=nonsense", "'two_tower'"),
     ("model.item_vectors=both", "'lookup', 'feature' or 'fusion'"),
 ])
 def test_bad_overrides_say_what_is_valid(pair, message):
     with pytest.raises(ConfigError, match="Fix: ") as error:
         parse_overrides([pair])
     assert message in str(error.value)
+
+
+def test_every_model_has_a_name_in_the_settings():
+    from model_core.models import MODELS
+
+    assert set(get_args(ModelConfig.model_fields["name"].annotation)) == set(MODELS)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3", '{"chanels": 1}'])

@@ -15,9 +15,8 @@ def build_graph(snapshot: Input, split: Input, graph: Output, config: str = "{}"
         graph: Memory-mapped temporal graph (record: graph).
         config: JSON of GraphConfig.
     """
-    from model_core.graph.build import build_graph as build
-
     from model_core.config import GraphConfig, parse_section
+    from model_core.graph.build import build_graph as build
     from model_core.split.seeds import Split
     from model_core.tables.snapshot import Snapshot
 

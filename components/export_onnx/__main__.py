@@ -19,13 +19,12 @@ def export_onnx(
         bundle: ONNX model, item vectors, id map, config, model card (record: bundle).
         config: JSON of ExportConfig.
     """
+    from model_core.config import ExportConfig, parse_section
     from model_core.evaluation.record import Report
     from model_core.export.bundle import export_bundle
-    from model_core.training.checkpoint import Checkpoint
-
-    from model_core.config import ExportConfig, parse_section
     from model_core.graph.temporal_graph import TemporalGraph
     from model_core.split.seeds import Split
+    from model_core.training.checkpoint import Checkpoint
 
     exported = export_bundle(
         Checkpoint.open(checkpoint, verify="digest"), TemporalGraph.open(graph, verify="digest"),

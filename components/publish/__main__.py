@@ -30,7 +30,9 @@ def publish(
     logical_date = datetime.fromtimestamp(judged.logical_time, UTC).strftime("%Y%m%d")
     done = Registry(registry).publish(
         Path(bundle), verdict=asdict(judged.verdict), logical_date=logical_date,
-        run_info={"run_name": run_name, "report_digest": judged.record.digest}, now=int(time.time()),
+        run_info={**judged.facts["context"], "run_name": run_name,
+                  "report_digest": judged.record.digest},
+        now=int(time.time()),
     )
     write_atomically(Path(publication), json_bytes(asdict(done) | {"registry": registry}))
     print(f"version {done.version}: " + ("promoted to champion" if done.promoted else "stored")

@@ -1,9 +1,11 @@
 """What the train step runs."""
 
 import hashlib
+import shutil
 import sys
 from pathlib import Path
 
+from components._images import code_digest
 from components._step import Input, Metadata, Output, run_step
 
 
@@ -31,6 +33,8 @@ def train(
         train_config: JSON of TrainConfig.
         checkpoint_root: Directory that outlives the step, for resume states. Empty: no resume.
     """
+    import torch
+
     from model_core.config import ModelConfig, TrainConfig, parse_section
     from model_core.evaluation.validation import map_validator
     from model_core.graph.temporal_graph import TemporalGraph
@@ -44,16 +48,21 @@ def train(
     model = parse_section(ModelConfig, model_config)
     settings = parse_section(TrainConfig, train_config)
     assert opened_graph.record is not None
+    # What decides every bit of the result: a state made by other code must not be resumed.
     run_key = hashlib.sha256("\n".join([
         opened_graph.record.digest, opened_split.record.digest, queue.record.digest,
-        model.model_dump_json(), settings.model_dump_json(),
+        model.model_dump_json(), settings.model_dump_json(exclude={"checkpoint_every_steps"}),
+        code_digest(), torch.__version__,
     ]).encode()).hexdigest()[:16]
+    state_dir = Path(checkpoint_root) / run_key if checkpoint_root else None
     trained = fit(
         opened_graph, opened_split, queue, model, settings, Path(checkpoint),
-        state_dir=Path(checkpoint_root) / run_key if checkpoint_root else None,
+        state_dir=state_dir,
         validate=map_validator(opened_split, settings),
         tensorboard_dir=Path(tensorboard),
     )
+    if state_dir is not None:
+        shutil.rmtree(state_dir, ignore_errors=True)  # the checkpoint is complete
     last = trained.curves[-1]
     summary = {name: value for name, value in (
         ("val_map", trained.meta["best_val_map"]), ("best_epoch", trained.meta["best_epoch"]),

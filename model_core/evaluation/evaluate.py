@@ -15,11 +15,11 @@ from model_core.evaluation.record import Report, write_report
 from model_core.evaluation.report.page import write_page
 from model_core.evaluation.scoring import Evaluation, evaluate_scorers
 from model_core.evaluation.slices import measure_slices
-from model_core.evaluation.validation import resolve_device
 from model_core.evaluation.verdict import deciding_place, judge
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.negatives.queue import NegativeQueue
 from model_core.split.seeds import Split
+from model_core.training.trainer import resolve_device
 from model_core.version import __version__
 
 
@@ -75,7 +75,7 @@ def evaluate(
         EvaluationError: Scores that are NaN or +inf.
     """
     model = checkpoint.model_config.name
-    device = resolve_device(device)
+    device = resolve_device(device).type
     scorers = {model: checkpoint.scorer(graph.to_torch(device), device)}
     scorers |= {name: make(graph, split, config) for name, make in BASELINES.items()}
     evaluation = evaluate_scorers(scorers, graph, split, config, seed, device=device,

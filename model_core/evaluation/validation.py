@@ -12,13 +12,7 @@ from model_core.evaluation.metrics import METRICS
 from model_core.evaluation.predictions import hit_matrix
 from model_core.evaluation.ranking import Scorer, rank
 from model_core.split.seeds import SeedTable, Split
-
-
-def resolve_device(device: str) -> str:
-    """``auto`` becomes ``cuda`` where there is one, else ``cpu``; other names stay."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
+from model_core.training.trainer import resolve_device
 
 
 def mean_metric(
@@ -50,7 +44,7 @@ def map_validator(
         rng = np.random.default_rng(config.seed)
         rows = rng.choice(len(seeds), size=config.max_validation_rows, replace=False)
         seeds = seeds.take(np.sort(rows))
-    device = resolve_device(config.device)
+    device = resolve_device(config.device).type
 
     def validate(scorer: Scorer) -> float:
         return mean_metric(scorer, seeds, split.num_items, k=split.eval_k,

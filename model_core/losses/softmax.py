@@ -18,6 +18,7 @@ def softmax_loss(
     *,
     masked: Tensor | None = None,
     log_q: Tensor | None = None,
+    positives_compete: bool = True,
 ) -> Tensor:
     """Multi-positive cross-entropy, summed over all positives of the batch.
 
@@ -37,6 +38,9 @@ def softmax_loss(
         positive_column: int64 [P], its column.
         masked: bool [B, C] (or broadcastable), columns that are not negatives of a row,
             for example items not yet born.
+        positives_compete: Whether a row's other positives stand in the partition of each of
+            its positives, as in the authors' loss. False: a known positive is never a
+            negative, so each positive competes with the row's negatives and itself alone.
         log_q: float [C] (or [B, C]), log of the probability that a column is in the sample.
 
     Returns:
@@ -60,7 +64,14 @@ def softmax_loss(
             correction.masked_fill_(masked, -torch.inf)
         correction[positive_row, positive_column] = 0.0
         scores = scores + correction
-    return (torch.logsumexp(scores, dim=1)[positive_row] - positive).sum()
+    if positives_compete:
+        return (torch.logsumexp(scores, dim=1)[positive_row] - positive).sum()
+    known = torch.zeros_like(scores, dtype=torch.bool)
+    known[positive_row, positive_column] = True
+    # Finite, so that a row without any negative has a gradient of zero, not NaN.
+    negatives = scores.masked_fill(known | torch.isneginf(scores), -1e30)
+    others = torch.logsumexp(negatives, dim=1)[positive_row]
+    return (torch.logaddexp(others, positive) - positive).sum()
 
 
 def unborn(item_birth: Tensor, seed_time: Tensor) -> Tensor:

@@ -47,16 +47,24 @@ class Batch:
 
 
 def make_batch(graph: TemporalGraph[torch.Tensor], subgraph: Subgraph) -> Batch:
-    """Look up the features of a subgraph's rows, each distinct row once."""
+    """Look up the features of a subgraph's rows, each distinct row once.
+
+    A seed whose own row is later than its seed time gets a row of zeros and age 0.
+    """
     number, category, text, row_of, age_days = {}, {}, {}, {}, {}
     for table, node in subgraph.node.items():
         rows, row_of[table] = torch.unique(node, return_inverse=True)
         columns = graph.columns[table]
-        number[table] = columns.number[rows]
-        category[table] = columns.category[rows]
-        text[table] = columns.text[rows]
         time = graph.node_time[table][node]
-        age = (subgraph.seed_time[subgraph.seed[table]] - time).to(torch.float64) / SECONDS_PER_DAY
+        bound = subgraph.seed_time[subgraph.seed[table]]
+        parts = [columns.number[rows], columns.category[rows], columns.text[rows]]
+        if table == subgraph.seed_table and bool((later := time > bound).any()):
+            # The root is kept though its row does not exist yet: it has no features, no age.
+            parts = [torch.cat([part, part.new_zeros((1, part.shape[1]))]) for part in parts]
+            row_of[table] = torch.where(later, len(rows), row_of[table])
+            time = torch.where(later, bound, time)
+        number[table], category[table], text[table] = parts
+        age = (bound - time).to(torch.float64) / SECONDS_PER_DAY
         age_days[table] = torch.where(time == UNTIMED, 0.0, age).to(torch.float32)
     return Batch(
         num_seeds=subgraph.num_seeds,

@@ -52,12 +52,17 @@ def make_batch(graph: TemporalGraph[np.ndarray], subgraph: SubgraphArrays) -> Ba
         rows, inverse = np.unique(node, return_inverse=True)
         row_of[table] = inverse.astype(np.int64)
         columns = graph.columns[table]
-        number[table] = np.asarray(columns.number[rows])
-        category[table] = np.asarray(columns.category[rows])
-        text[table] = np.asarray(columns.text[rows])
         time = np.asarray(graph.node_time[table][node])
+        bound = subgraph.seed_time[subgraph.seed[table]]
+        parts = [np.asarray(part[rows]) for part in (columns.number, columns.category, columns.text)]
+        if table == subgraph.seed_table and (later := time > bound).any():
+            parts = [np.concatenate([part, np.zeros_like(part, shape=(1, part.shape[1]))])
+                     for part in parts]
+            row_of[table] = np.where(later, len(rows), row_of[table])
+            time = np.where(later, bound, time)
+        number[table], category[table], text[table] = parts
         # The difference wraps around for UNTIMED rows, whose age is then replaced by 0.
-        age = (subgraph.seed_time[subgraph.seed[table]] - time).astype(np.float64) / SECONDS_PER_DAY
+        age = (bound - time).astype(np.float64) / SECONDS_PER_DAY
         age_days[table] = np.where(time == UNTIMED, 0.0, age).astype(np.float32)
     return BatchArrays(
         num_seeds=subgraph.num_seeds,

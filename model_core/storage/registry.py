@@ -96,7 +96,8 @@ class Registry:
     ) -> Publication:
         """Store a bundle under a version and promote it if the verdict says so.
 
-        Publishing again changes nothing: an equal bundle is the same version, and a
+        Promotion is refused where the champion stands for a later date. Publishing again
+        changes nothing: an equal bundle is the same version, and a
         version that was champion before (and was replaced or rolled back since) does
         not come back by a repeated run. A run killed half-way is finished by repeating it.
 
@@ -104,13 +105,15 @@ class Registry:
             bundle_dir: The bundle record; every byte is checked first.
             verdict: Holds ``promote`` (bool) and ``reason`` (str).
             logical_date: Date the model stands for, such as ``2011-11-25``.
-            run_info: Small JSON values kept with the version.
+            run_info: Small JSON values kept with the version; ``dataset`` and ``task`` among
+                them must be those of the versions already there.
             now: UTC seconds, stored as ``created_at`` and ``promoted_at``.
             judged_against: Champion that the verdict was measured against; the promotion is
                 refused if another one reigns by now. None: not measured against one.
 
         Raises:
-            RegistryError: No ``promote`` in the verdict, a bad date, a damaged pointer, or
+            RegistryError: No ``promote`` in the verdict, a bad date, models of another dataset
+                or task in the registry, a damaged pointer, or
                 another writer moved the pointer first (the message says to what).
             ArtifactError: The bundle is damaged.
         """
@@ -118,17 +121,22 @@ class Registry:
             raise RegistryError("verdict", "a key 'promote', true or false", repr(dict(verdict)),
                                 "pass the verdict that evaluate wrote")
         record = open_record(bundle_dir, self.kind, self.schema_version, verify="digest")
+        self._check_subject(run_info)
         version = self._store_version(record.path, record.digest, logical_date, {
             "digest": record.digest, "verdict": dict(verdict), "created_at": now,
             "logical_date": logical_date, "run_info": dict(run_info),
         })
         champion, generation = self._pointer()
         before = champion.version if champion else None
+        reigning = self.version_info(before) if before else None
         reason = str(verdict.get("reason") or "the verdict gives no reason")
         if not verdict["promote"]:
             return Publication(version, False, before, before, reason)
         if any(entry.version == version for entry in self.history()):
             return Publication(version, False, before, before, "it was promoted before")
+        if reigning is not None and reigning["logical_date"] > logical_date:
+            return Publication(version, False, before, before, "the champion stands for a later "
+                               f"date ({reigning['logical_date']}) than this model ({logical_date})")
         if judged_against is not None and before != judged_against:
             raise self._lost(version, judged_against)
         if not self._move(champion, generation, version, before, now, reason):
@@ -195,6 +203,16 @@ class Registry:
         moved = self.champion()
         assert moved is not None
         return moved
+
+    def _check_subject(self, run_info: Mapping[str, Any]) -> None:
+        """A registry serves one dataset and task: one pointer cannot stand for two."""
+        subject = {name: run_info[name] for name in ("dataset", "task") if name in run_info}
+        for version in self.versions()[:1]:
+            known = self.version_info(version)["run_info"]
+            other = {name: known[name] for name in subject if name in known}
+            if any(other[name] != subject[name] for name in other):
+                raise RegistryError("registry", f"models of {other}", f"a model of {subject}",
+                                    "pass another registry, one for each dataset and task")
 
     def _store_version(
         self, folder: Path, digest: str, logical_date: str, info: Mapping[str, Any]

@@ -82,14 +82,20 @@ class StepRunner:
     ) -> Tensor:
         """Sum over the positives of a micro-batch."""
         classes, birth = step.classes, self.item_birth
+        mask_known = self.config.mask_known_positives
+        if mask_known is None:
+            mask_known = classes is not None
         if classes is None:
             scores = self.model(micro.batch, vectors, generator)
             masked = None if birth is None else unborn(birth, micro.time)
-            return softmax_loss(scores, micro.positive_row, micro.positive, masked=masked)
+            return softmax_loss(scores, micro.positive_row, micro.positive, masked=masked,
+                                positives_compete=not mask_known)
         readout = self.model.read_out(micro.batch, generator)
         scores = self.model.class_scores(readout, vectors, classes.item)
-        masked = None if birth is None else unborn(birth[classes.item], micro.time)
+        column = classes.position_of(micro.positive)
+        masked = torch.zeros_like(scores, dtype=torch.bool) if birth is None else unborn(
+            birth[classes.item], micro.time)
         return softmax_loss(
-            scores, micro.positive_row, classes.position_of(micro.positive),
-            masked=masked, log_q=classes.log_q,
+            scores, micro.positive_row, column, masked=masked, log_q=classes.log_q,
+            positives_compete=not mask_known,
         )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from model_core.config import ModelConfig, TrainConfig
-from model_core.errors import DataError
+from model_core.errors import ConfigError, DataError
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.scorer import ModelScorer
@@ -224,9 +224,16 @@ class _Loop:
 
 
 def resolve_device(device: str) -> torch.device:
-    """``auto`` becomes the GPU where there is one."""
+    """``auto`` becomes the GPU where there is one.
+
+    Raises:
+        ConfigError: A GPU is asked for and there is none.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError("train.device", "a device of this machine", f"{device!r} without a CUDA GPU",
+                          "set train.device=auto or cpu")
     return torch.device(device)
 
 

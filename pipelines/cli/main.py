@@ -52,10 +52,10 @@ def run_retrain(
     dataset: Annotated[str, typer.Option(help="RelBench-v3 folder or Hub spec.", show_default=False)],
     task: Annotated[str, typer.Option(help="Recommendation task of it.", show_default=False)],
     model: Annotated[str, typer.Option(help="Model to train.")] = "contextgnn",
-    root: Annotated[Path | None, typer.Option(
-        help="Where artifacts, cache and registry go. [default: runs/TASK]", show_default=False,
-    )] = None,
-    registry: Annotated[Path | None, typer.Option(
+    root: Annotated[str | None, typer.Option(
+        help="Where artifacts, cache and registry go. [default: runs/DATASET/TASK]",
+        show_default=False)] = None,
+    registry: Annotated[str | None, typer.Option(
         help="Model registry directory. [default: ROOT/registry]", show_default=False)] = None,
     runner: Annotated[str, typer.Option(help="Where steps run: process.")] = "process",
     as_of: Annotated[str, typer.Option(
@@ -112,8 +112,8 @@ def components_export(
 @dataset_app.command("demo")
 def dataset_demo(
     out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 0,
-    scale: Annotated[float, typer.Option(help="Size; 1.0 is about 1,500 customers.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 0,
+    scale: Annotated[float, typer.Option(min=0.05, help="Size; 1.0 is about 1,500 customers.")] = 1.0,
 ) -> None:
     """Write the demo shop: a made-up, realistic dataset in RelBench-v3 format.
 
@@ -159,6 +159,9 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        typer.secho(f"error: {error}. Fix: pass a path that can be read and written", err=True, fg="red")
+        sys.exit(2)
 
 
 if __name__ == "__main__":

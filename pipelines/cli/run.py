@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.table import Table
 from model_core.config import parse_overrides
 from model_core.errors import ConfigError
 from model_core.records import json_bytes, write_atomically
+from model_core.storage.uri import local_path
 from pipelines.runs import RunRequest, run_locally
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ def run_retrain(
     dataset: str,
     task: str,
     model: str,
-    root: Path | None,
-    registry: Path | None,
+    root: str | None,
+    registry: str | None,
     runner: str,
     as_of: str,
     settings: Sequence[str],
@@ -48,19 +50,34 @@ def run_retrain(
     if runner not in RUNNERS:
         raise ConfigError("--runner", f"one of {list(RUNNERS)}", repr(runner), "use a known runner")
     config = parse_overrides([f"model.name={model}", *settings])
-    root = root or Path("runs") / task
+    base = local_path(root, "--root") if root else Path("runs") / Path(dataset).name / task
+    shelf = local_path(registry, "--registry") if registry else base / "registry"
+    if json_path is not None and json_path.is_dir():
+        raise ConfigError("--json", "a file", f"the directory {json_path}", "add a file name")
     console = Console(highlight=False)
     screen = RunScreen(console)
-    request = RunRequest("retrain", dataset, task, root, registry or root / "registry", as_of, config)
-    console.print(f"[bold]retrain[/] {escape(dataset)} · {escape(task)} → {escape(str(root))}")
-    summary = run_locally(request, listener=screen.listen, output=screen.forward, enable_caching=cache)
-    if json_path is not None:
-        write_atomically(json_path, json_bytes(summary))
+    request = RunRequest("retrain", dataset, task, base, shelf, as_of, config)
+    console.print(f"[bold]retrain[/] {escape(dataset)} · {escape(task)} → {escape(str(base))}",
+                  soft_wrap=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        summary = run_locally(request, listener=screen.listen, output=screen.forward,
+                              enable_caching=cache)
+    except KeyboardInterrupt:
+        show_failure(console, {"error": {"step": screen.running or "start", "message": "interrupted"}})
+        return 130
     if summary["status"] == "succeeded":
         show_results(console, summary)
-        return 0
-    show_failure(console, summary)
-    return 1
+    else:
+        show_failure(console, summary)
+    if json_path is not None:
+        write_atomically(json_path, json_bytes(summary))
+    return 0 if summary["status"] == "succeeded" else 1
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends a run as Ctrl-C does: the running step is stopped, not left alone."""
+    raise KeyboardInterrupt
 
 
 class RunScreen:
@@ -69,8 +86,10 @@ class RunScreen:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._at_line_start = True
+        self.running: str | None = None
 
     def listen(self, step: StepRun) -> None:
+        self.running = step.name if step.status == "running" else None
         if not self._at_line_start:
             self.console.file.write("\n")
             self._at_line_start = True
@@ -98,21 +117,22 @@ class RunScreen:
 def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     """The closing table: every model, validation and test, with intervals."""
     verdict = summary["verdict"]
-    k = verdict["k"]
-    rows = [row for row in summary["metrics"] if row["mask"] == "none" and row["k"] == k]
+    k, mask, deciding = verdict["k"], verdict["mask"], verdict["split"]
+    rows = [row for row in summary["metrics"] if row["mask"] == mask and row["k"] == k]
     value = {(row["split"], row["model"], row["metric"]): row for row in rows}
     best_first = {name: -row["mean"] for (split, name, metric), row in value.items()
-                  if split == "test" and metric == "map"}
+                  if split == deciding and metric == "map"}
     models = sorted({row["model"] for row in rows}, key=lambda name: best_first.get(name, 0.0))
-    table = Table(title=f"Full-catalogue ranking, no mask, k = {k}", title_justify="left")
+    columns = [entry for entry in _COLUMNS if any(row["split"] == entry[0] for row in rows)]
+    table = Table(title=f"Full-catalogue ranking, mask {mask}, k = {k}", title_justify="left")
     table.add_column("model", no_wrap=True)
-    for _, _, heading in _COLUMNS:
+    for _, _, heading in columns:
         table.add_column(heading, justify="right")
     table.add_column("95 % interval", justify="right", no_wrap=True)
     for name in models:
         cells = [f"{value[key, name, metric]['mean']:.4f}" if (key, name, metric) in value else "–"
-                 for key, metric, _ in _COLUMNS]
-        row = value.get(("test", name, "map"))
+                 for key, metric, _ in columns]
+        row = value.get((deciding, name, "map"))
         interval = f"{row['ci_low']:.3f}–{row['ci_high']:.3f}" if row else "–"
         table.add_row(name, *cells, interval, style="bold" if name == summary["model"] else "")
     console.print()
@@ -120,7 +140,13 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     console.print(escape(verdict["reason"]))
     wall_s = summary["wall_s"]
     publication = summary["publication"]
-    state = "promoted to champion" if publication["promoted"] else "stored, not promoted"
+    if publication["promoted"]:
+        state = "promoted to champion"
+    elif publication["champion"] == publication["version"]:
+        state = "the reigning champion"
+    else:
+        state = f"stored, not promoted ({publication['reason'].rstrip('.')})" if verdict["promote"] else (
+            "stored, not promoted")
     console.print(f"version [bold]{publication['version']}[/]: {state}")
     console.print(f"steps took {wall_s:.0f} s; report: {escape(summary['artifacts']['report_html'])}",
                   soft_wrap=True)

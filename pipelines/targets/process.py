@@ -27,8 +27,9 @@ from kfp import local
 from kfp.components import load_component_from_file
 from kfp.local import cache, logging_utils, status, subprocess_task_handler
 
-from model_core.errors import ArtifactError, StepError
+from model_core.errors import RelrecError, StepError
 from model_core.records import MANIFEST, open_record
+from model_core.storage.registry import Registry
 
 _MB = 1_000_000
 
@@ -165,13 +166,16 @@ def _is_intact(path: Path) -> bool:
     try:
         if (path / MANIFEST).is_file():
             manifest = json.loads((path / MANIFEST).read_bytes())
-            open_record(path, manifest["kind"], manifest["schema_version"])
+            open_record(path, manifest["kind"], manifest["schema_version"], verify="digest")
         elif path.name == "publication":
-            # Publishing acts on a registry outside the cache: if the version is gone, do it again.
+            # Publishing acts on a registry outside the cache: if that is in another state by
+            # now (a version gone, a rollback), publish again, which changes nothing twice.
             publication = json.loads(path.read_bytes())
-            version = Path(publication["registry"]) / "versions" / publication["version"]
-            return version.is_dir()
-    except (ArtifactError, ValueError, KeyError):
+            registry = Registry(publication["registry"])
+            registry.version_info(publication["version"])
+            champion = registry.champion()
+            return (champion.version if champion else None) == publication["champion"]
+    except (RelrecError, ValueError, KeyError):
         return False
     return True
 
@@ -260,7 +264,9 @@ def _run(
 def _error(code: int, missing: list[str], task_dir: Path, log: Path) -> str:
     with contextlib.suppress(OSError, ValueError, KeyError):
         error = json.loads((task_dir / "error.json").read_bytes())
-        return error["message"] if error["type"].endswith("Error") else str(error)
+        if error["user_fault"]:
+            return error["message"]
+        return f"{error['type']}: {error['message']} (not your fault; see {log})"
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""

@@ -65,7 +65,8 @@ def test_user_error_is_one_line_and_left_beside_the_outputs(tmp_path, capsys):
     assert run_step(fail, ["--executor-input", json.dumps(value)]) == EXIT_USER_ERROR
     assert capsys.readouterr().err == "error: table t: expected rows, found none. Fix: add rows.\n"
     error = json.loads((tmp_path / "task" / "error.json").read_text())
-    assert error == {"type": "DataError", "message": "table t: expected rows, found none. Fix: add rows."}
+    assert error == {"type": "DataError", "user_fault": True,
+                     "message": "table t: expected rows, found none. Fix: add rows."}
 
 
 def test_forgotten_output_is_an_error(tmp_path, capsys):

@@ -57,6 +57,33 @@ def test_by_hand():
     assert loss.item() == pytest.approx(-math.log(3 / 4) + 2 * math.log(2))
 
 
+def test_known_positives_are_no_negatives_where_they_do_not_compete():
+    scores = torch.zeros(1, 4, requires_grad=True)
+    row, column = torch.tensor([0, 0]), torch.tensor([1, 2])
+    assert softmax_loss(scores, row, column).item() == pytest.approx(2 * math.log(4))
+    loss = softmax_loss(scores, row, column, positives_compete=False)
+    assert loss.item() == pytest.approx(2 * math.log(3))
+    alone = torch.tensor([[False, True, True, False]])
+    lone = softmax_loss(scores, row, column, masked=~alone, positives_compete=False)
+    lone.backward()
+    assert lone.item() == pytest.approx(0.0)
+    assert torch.equal(scores.grad, torch.zeros(1, 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_without_competing_positives_equals_the_definition(problem):
+    scores, positives, masked, log_q = problem
+    expected = 0.0
+    for row, own in enumerate(positives):
+        others = sum(math.exp(score - log_q[column]) for column, score in enumerate(scores[row].tolist())
+                     if column not in own and not masked[row][column])
+        expected += sum(math.log(others + math.exp(scores[row, c])) - scores[row, c].item() for c in own)
+    loss = softmax_loss(scores, *pairs(positives), masked=torch.tensor(masked),
+                        log_q=torch.tensor(log_q), positives_compete=False)
+    assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
 def test_gradient_check():
     scores = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     row, column = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 4, 0, 2])

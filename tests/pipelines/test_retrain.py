@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from model_core.config import RunConfig, parse_overrides
+from model_core.errors import ConfigError
 from model_core.tables.demo import DEMO_TASK
 from pipelines.compiling import STEPS
-from pipelines.runs import RunRequest, run_locally
+from pipelines.runs import RunRequest, _lock, run_locally
 
 SMALL = [
     "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1", "model.num_neighbors=8",
@@ -80,6 +81,37 @@ def test_publish_runs_again_where_the_registry_is_gone(finished, demo_dataset, t
     cached = {step["name"]: step["cached"] for step in other["steps"]}
     assert cached == {name: name != "publish" for name in STEPS}
     assert other["publication"]["version"] == first["publication"]["version"]
+
+
+def test_a_changed_registry_is_not_hidden_by_the_cache(finished, demo_dataset, tmp_path):
+    root, _ = finished
+    settings = request(demo_dataset, root, "evaluate.min_gain=-1", registry=tmp_path / "registry")
+    first = run(settings)
+    assert first["publication"]["promoted"]
+    (tmp_path / "registry" / "champion.json").unlink()
+    again = run(settings)
+    assert [step["cached"] for step in again["steps"]] == [True] * 7 + [False]
+    assert again["publication"]["champion"] != first["publication"]["champion"] or (
+        again["publication"]["promoted"])
+
+
+def test_damaged_artifact_is_made_again(finished, demo_dataset):
+    root, first = finished
+    victim = Path(first["artifacts"]["split"]) / "seeds" / "test.parquet"
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    again = run(request(demo_dataset, root))
+    assert again["status"] == "succeeded"
+    cached = {step["name"]: step["cached"] for step in again["steps"]}
+    assert cached["ingest"]
+    assert not cached["temporal_split"]
+
+
+def test_two_runs_do_not_share_a_root(finished, demo_dataset):
+    root, _ = finished
+    with _lock(root), pytest.raises(ConfigError, match="no other run"):
+        run(request(demo_dataset, root))
 
 
 def test_failure_is_told_and_the_next_run_resumes_there(finished, demo_dataset, tmp_path):

@@ -33,6 +33,19 @@ def test_rows_are_shared_between_seeds_and_ages_are_not():
     assert batch.age_days["users"].dtype == torch.float32
 
 
+def test_a_seed_that_is_not_born_yet_has_no_features():
+    graph = make_graph(
+        {"users": Rows(2, np.array([5 * DAY, DAY]), number=np.array([[5.0], [6.0]])),
+         "items": Rows(1),
+         "events": Rows(1, np.array([DAY]), {"u": ("users", np.array([0])), "i": ("items", np.array([0]))})},
+        "users", "items").to_torch()
+    seeds, times = torch.tensor([0, 0, 1]), torch.tensor([2 * DAY, 6 * DAY, 2 * DAY])
+    batch = make_batch(graph, sample(graph, seeds, times, [4, 4]))
+    gathered = batch.number["users"][batch.row_of["users"]].squeeze(1)
+    assert gathered[:3].tolist() == [0.0, 5.0, 6.0]
+    assert batch.age_days["users"][:3].tolist() == [0.0, 1.0, 1.0]
+
+
 @settings(max_examples=80, deadline=None)
 @given(batch=batches())
 def test_gathered_rows_are_the_nodes_rows(batch):
@@ -42,12 +55,15 @@ def test_gathered_rows_are_the_nodes_rows(batch):
     made = make_batch(tensors, subgraph)
     for table, node in subgraph.node.items():
         columns = graph.columns[table]
-        row = node.numpy()
-        assert len(made.number[table]) == len(np.unique(row))
-        assert (made.number[table][made.row_of[table]].numpy() == columns.number[row]).all()
-        assert (made.category[table][made.row_of[table]].numpy() == columns.category[row]).all()
-        assert made.text[table].shape == (len(np.unique(row)), 0)
+        row, bound = node.numpy(), seed_time[subgraph.seed[table].numpy()]
         time = graph.node_time[table][row]
-        age = np.where(time == UNTIMED, 0, (seed_time[subgraph.seed[table].numpy()] - time) / DAY)
+        known = (time <= bound)[:, None]  # false for seeds that are not born yet alone
+        num_rows = len(np.unique(row)) + int(not known.all())
+        assert len(made.number[table]) == num_rows
+        assert (made.number[table][made.row_of[table]].numpy() == columns.number[row] * known).all()
+        assert (made.category[table][made.row_of[table]].numpy() == columns.category[row] * known).all()
+        assert made.text[table].shape == (num_rows, 0)
+        age = np.where((time == UNTIMED) | ~known[:, 0], 0, (bound - time) / DAY)
         assert np.array_equal(made.age_days[table].numpy(), age.astype(np.float32))
+        assert (made.age_days[table] >= 0).all()
     assert torch.equal(made.item, subgraph.node["items"])
