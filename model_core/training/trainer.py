@@ -123,6 +123,8 @@ def train(
         return value
 
     with _tensorboard(tensorboard_dir, counters.step) as log:
+        for entry in counters.curves:  # a resumed run logs to a new place: say again what was
+            _log_epoch(log, entry)
         loop = _Loop(counters, make, run_step, optimizer, store, train_config, progress, log)
         loop.run(score_now)
 
@@ -214,13 +216,18 @@ class _Loop:
         counters.finished = (
             counters.step >= self.total or fell
             or counters.epochs_without_gain >= config.patience)
-        self.log("val/map", value, counters.step)
-        self.log("train/learning_rate", lr, counters.step)
-        self.log("train/seeds_per_s", entry["seeds_per_s"], counters.step)
+        _log_epoch(self.log, entry)
         self.progress.note(
             f"epoch {epoch + 1}/{config.epochs}: loss {entry['loss']:.4f}, validation MAP "
             f"{value:.4f}, {entry['seeds_per_s']:.0f} seeds/s, peak {entry['peak_mb']:.0f} MB"
             + (", stopping early" if counters.finished and counters.step < self.total else ""))
+
+
+def _log_epoch(log: Callable[[str, float, int], None], entry: dict[str, Any]) -> None:
+    for tag, name in (("val/map", "val_map"), ("train/learning_rate", "learning_rate"),
+                      ("train/seeds_per_s", "seeds_per_s")):
+        if entry[name] is not None:
+            log(tag, entry[name], entry["step"])
 
 
 def resolve_device(device: str) -> torch.device:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import pty
 import shutil
@@ -126,11 +127,22 @@ def _patched(session: _Session) -> Iterator[None]:
     with (
         mock.patch.object(subprocess_task_handler, "SubprocessTaskHandler", Handler),
         mock.patch.object(cache, "LocalCache", Cache),
-        mock.patch.object(logging_utils, "local_logger_context", contextlib.nullcontext),
+        mock.patch.object(logging_utils, "local_logger_context", _quiet),
         mock.patch.object(logging_utils, "print_horizontal_line"),
         mock.patch.object(logging_utils, "indented_print", contextlib.nullcontext),
     ):
         yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No log lines of KFP: the listener tells the same, once."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 class CheckedCache(cache.LocalCache):
