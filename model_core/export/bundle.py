@@ -72,8 +72,7 @@ def export_bundle(
     }
     with write_record(out, KIND, SCHEMA_VERSION) as (folder, meta):
         written_by = export_onnx(model, schema, vectors.shape[1], folder / "model.onnx")
-        # Primary keys are row numbers in this data format; the map keeps serving free of that.
-        item_id = np.arange(graph.num_items, dtype=np.int64)
+        item_id = graph.source_keys(graph.item_table)
         np.save(folder / "item_vectors.npy", vectors)
         np.save(folder / "item_id.npy", item_id)
         session = ScoringSession(folder / "model.onnx", num_threads=NUM_THREADS,

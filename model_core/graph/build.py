@@ -66,6 +66,7 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
             np.save(nodes / "time.npy", time)
             fit, visible = time <= split.train_cutoff, time <= last_time
             encoded = encode_table(snapshot, name, fit, visible, split.train_cutoff, config, nodes)
+            np.save(nodes / "key.npy", snapshot.source_keys(name))
             columns[name] = encoded.entry
             statistics[name], vocabularies[name] = encoded.statistics, encoded.vocabularies
             rows[name] = {"rows": len(time), "fitted_on": int(fit.sum()),

@@ -129,6 +129,14 @@ class TemporalGraph(Generic[ArrayT]):
     def num_entities(self) -> int:
         return self.num_nodes[self.entity_table]
 
+    def source_keys(self, table: str) -> np.ndarray:
+        """Primary key in the source of every row of a table, int64 [n]."""
+        file = f"nodes/{table}/key.npy"
+        if self.record is None or file not in self.record.files:
+            # A graph that was not built from a snapshot has no source but itself.
+            return np.arange(self.num_nodes[table], dtype=np.int64)
+        return np.load(self.record.file(file), allow_pickle=False)
+
     @classmethod
     def open(cls, path: Path | str, verify: Literal["size", "digest"] = "size") -> TemporalGraph[np.ndarray]:
         """Open a graph record; arrays stay on disk until they are touched."""

@@ -138,6 +138,16 @@ class Snapshot:
         return np.asarray(pc.fill_null(values, -1).combine_chunks().to_numpy(zero_copy_only=False),
                           dtype=np.int64)
 
+    def source_keys(self, name: str) -> np.ndarray:
+        """Primary key of every row in the source, int64 [num_rows].
+
+        It is the row number, unless cutting at ``as_of`` renumbered the table.
+        """
+        file = f"former_rows/{name}.parquet"
+        if file in self.record.files:
+            return pq.read_table(self.record.file(file)).column("row").to_numpy().astype(np.int64)
+        return np.arange(self.tables[name].num_rows, dtype=np.int64)
+
     def has_labels(self) -> bool:
         """Whether the dataset stores labels that hold for this snapshot."""
         return "labels/test.parquet" in self.record.files

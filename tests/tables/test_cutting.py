@@ -69,6 +69,8 @@ def test_unsorted_table_is_renumbered_and_keys_follow(tmp_path: Path):
     assert items["item_id"].to_pylist() == list(range(len(kept)))
     assert items["title"].to_pylist() == [f"item {i}" for i in kept]
     former = pq.read_table(snapshot.record.file("former_rows/items.parquet"))
+    assert snapshot.source_keys("items").tolist() == former.column("row").to_pylist()
+    assert snapshot.source_keys("users").tolist() == list(range(snapshot.tables["users"].num_rows))
     assert former["row"].to_pylist() == kept.tolist()
 
     events = draft.tables["events"]
