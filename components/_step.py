@@ -61,14 +61,15 @@ def run_step(function: Callable[..., Metadata | None], argv: Sequence[str] | Non
         Exit code: 0 on success, 2 for a fault the user can fix, 1 for a bug.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    call: Callable[[], object]
     if argv[:1] == ["--executor-input"] and len(argv) == 2:
         executor_input = json.loads(argv[1])
-        error_file = Path(executor_input["outputs"]["outputFile"]).with_name("error.json")
+        error_file = local_path(executor_input["outputs"]["outputFile"]).with_name("error.json")
         call = lambda: _run_for_kubeflow(function, executor_input)
     else:
         arguments = _parser(function).parse_args(argv)
         error_file = None
-        call = lambda: _run_for_person(function, vars(arguments))
+        call = lambda: _call(function, vars(arguments))
     try:
         call()
     except RelrecError as error:
@@ -102,7 +103,6 @@ def _run_for_kubeflow(function: Callable[..., Metadata | None], executor_input: 
     artifacts = {name: value["artifacts"][0] for name, value in outputs.get("artifacts", {}).items()}
     for name, artifact in artifacts.items():
         arguments[name] = local_path(artifact["uri"])
-        arguments[name].parent.mkdir(parents=True, exist_ok=True)
     metadata = _call(function, arguments)
     executor_output = {
         "artifacts": {
@@ -113,19 +113,13 @@ def _run_for_kubeflow(function: Callable[..., Metadata | None], executor_input: 
     write_atomically(local_path(outputs["outputFile"]), json_bytes(executor_output))
 
 
-def _run_for_person(function: Callable[..., Metadata | None], arguments: Mapping[str, Any]) -> None:
-    for value in arguments.values():
-        if isinstance(value, Path):
-            value.parent.mkdir(parents=True, exist_ok=True)
-    _call(function, arguments)
-
-
 def _call(function: Callable[..., Metadata | None], arguments: Mapping[str, Any]) -> Metadata:
+    outputs = {name: Path(arguments[name])
+               for name, hint in get_type_hints(function).items() if hint is Output}
+    for path in outputs.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
     metadata = function(**arguments) or {}
-    for name, hint in get_type_hints(function).items():
-        if hint is not Output:
-            continue
-        path = Path(arguments[name])
+    for name, path in outputs.items():
         if name == "metrics" and not path.exists():
             # A metrics artifact is all metadata, yet the cache wants a file at its URI.
             write_atomically(path, json_bytes(dict(metadata.get(name, {}))))

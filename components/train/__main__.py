@@ -1,6 +1,5 @@
 """What the train step runs."""
 
-import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -33,13 +32,12 @@ def train(
         train_config: JSON of TrainConfig.
         checkpoint_root: Directory that outlives the step, for resume states. Empty: no resume.
     """
-    import torch
-
     from model_core.config import ModelConfig, TrainConfig, parse_section
     from model_core.evaluation.validation import map_validator
     from model_core.graph.temporal_graph import TemporalGraph
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
+    from model_core.training.trainer import run_digest
     from model_core.training.trainer import train as fit
 
     opened_graph = TemporalGraph.open(graph, verify="digest")
@@ -47,13 +45,8 @@ def train(
     queue = NegativeQueue.open(negative_queue, verify="digest")
     model = parse_section(ModelConfig, model_config)
     settings = parse_section(TrainConfig, train_config)
-    assert opened_graph.record is not None
-    # What decides every bit of the result: a state made by other code must not be resumed.
-    run_key = hashlib.sha256("\n".join([
-        opened_graph.record.digest, opened_split.record.digest, queue.record.digest,
-        model.model_dump_json(), settings.model_dump_json(exclude={"checkpoint_every_steps"}),
-        code_digest(), torch.__version__,
-    ]).encode()).hexdigest()[:16]
+    # A state that other code made must not be resumed.
+    run_key = f"{run_digest(opened_graph, opened_split, queue, model, settings)[:16]}-{code_digest()}"
     state_dir = Path(checkpoint_root) / run_key if checkpoint_root else None
     trained = fit(
         opened_graph, opened_split, queue, model, settings, Path(checkpoint),

@@ -87,15 +87,14 @@ class StepRunner:
             mask_known = classes is not None
         if classes is None:
             scores = self.model(micro.batch, vectors, generator)
-            masked = None if birth is None else unborn(birth, micro.time)
-            return softmax_loss(scores, micro.positive_row, micro.positive, masked=masked,
-                                positives_compete=not mask_known)
-        readout = self.model.read_out(micro.batch, generator)
-        scores = self.model.class_scores(readout, vectors, classes.item)
-        column = classes.position_of(micro.positive)
-        masked = torch.zeros_like(scores, dtype=torch.bool) if birth is None else unborn(
-            birth[classes.item], micro.time)
+            column, log_q = micro.positive, None
+        else:
+            readout = self.model.read_out(micro.batch, generator)
+            scores = self.model.class_scores(readout, vectors, classes.item)
+            column, log_q = classes.position_of(micro.positive), classes.log_q
+            birth = None if birth is None else birth[classes.item]
         return softmax_loss(
-            scores, micro.positive_row, column, masked=masked, log_q=classes.log_q,
+            scores, micro.positive_row, column,
+            masked=None if birth is None else unborn(birth, micro.time), log_q=log_q,
             positives_compete=not mask_known,
         )

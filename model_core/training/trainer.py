@@ -103,7 +103,7 @@ def train(
     optimizer = torch.optim.Adam(
         model.parameters(), lr=train_config.learning_rate,
         weight_decay=train_config.weight_decay, fused=True)
-    store = StateStore(state_dir, _guard(graph, split, queue, model_config, train_config))
+    store = StateStore(state_dir, run_digest(graph, split, queue, model_config, train_config))
     counters = store.restore(model, optimizer)
     if counters.step:
         progress.note(f"resumed after step {counters.step}")
@@ -259,10 +259,11 @@ def _fresh_model(schema: GraphSchema, config: ModelConfig, seed: int):
         return build_model(schema, config)
 
 
-def _guard(graph: TemporalGraph, split: Split, queue: NegativeQueue, model_config: ModelConfig,
-           train_config: TrainConfig) -> str:
-    """Digest of all that decides what a step computes."""
+def run_digest(graph: TemporalGraph, split: Split, queue: NegativeQueue, model_config: ModelConfig,
+               train_config: TrainConfig) -> str:
+    """Digest of all that decides what a step computes, but for relrec's own code."""
     content = {
+        "torch": str(torch.__version__),
         "graph": _digest_of(graph), "split": split.record.digest, "queue": queue.record.digest,
         "model": model_config.model_dump(mode="json"),
         "train": train_config.model_dump(mode="json", exclude={"checkpoint_every_steps"}),
