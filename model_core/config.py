@@ -47,7 +47,10 @@ class GraphConfig(Section):
 class QueueConfig(Section):
     """What the negative queue holds (see docs/models/negative-queue.md)."""
 
-    size: int = Field(4_096, ge=1, description="Candidates drawn per time bucket.")
+    size: int = Field(
+        4_096, ge=1, description="Candidates sampled per time bucket, to look at and to measure; "
+                                 "training draws anew at every step."
+    )
     popularity_exponent: float = Field(0.75, ge=0, le=2, description="Smoothing of popularity.")
     half_life_days: float = Field(60.0, gt=0, description="Decay of past popularity, in days.")
     uniform_fraction: float = Field(0.2, gt=0, le=1, description="Share of the uniform proposal.")
@@ -74,6 +77,17 @@ class ModelConfig(Section):
     strategy: Literal["last", "uniform"] = "last"
     item_vectors: Literal["lookup", "feature", "fusion"] = "fusion"
     use_pair: bool = Field(True, description="Score local items pair-wise.")
+    fusion: Literal["two_level", "add", "replace"] = Field(
+        "two_level",
+        description="How pair scores join the tower's: their own softmax behind a gate, added to the "
+                    "tower score, or in its place (the authors).",
+    )
+    use_priors: bool = Field(True, description="Add a logit from counts, ages, popularity and item-kNN.")
+    prior_hidden: int = Field(64, ge=1, description="Width of the pair prior's hidden layers.")
+    prior_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the pair prior.")
+    num_similar: int = Field(80, ge=0, description="Item-kNN candidates (and neighbours) of the pair prior.")
+    num_popular: int = Field(60, ge=0, description="Recently popular candidates of the pair prior.")
+    item_bias: bool = Field(True, description="One learned logit per item, beside the tower.")
     use_tower: bool = Field(True, description="Score all items with the two towers.")
 
 
@@ -81,20 +95,36 @@ class TrainConfig(Section):
     """Optimisation."""
 
     seed: int = Field(0, ge=0, lt=2**31)
-    loss: Literal["full", "sampled"] = "full"
+    loss: Literal["full", "sampled"] = Field(
+        "full", description="Softmax over the whole catalogue, or over the queue's classes: then item "
+                            "tables are updated row by row and cost does not grow with the catalogue.",
+    )
     num_classes: int = Field(4_096, ge=2, description="Classes per step of the sampled softmax.")
     mask_known_positives: bool | None = Field(
         None, description="Whether a row's other positives are left out of a positive's partition; "
                           "unset: with the sampled loss only (the full one is the authors').",
     )
-    batch_size: int = Field(512, ge=1, description="Seed rows per optimiser step.")
+    batch_size: int = Field(512, ge=1, description="Most seed rows per optimiser step.")
+    min_steps_per_epoch: int = Field(
+        40, ge=1, description="Batches are made smaller (down to 16 rows) to have so many steps per epoch."
+    )
+    recency_half_life: float | None = Field(
+        8.0, gt=0, description="Age, in label windows, at which a training row counts half as much as "
+                               "the newest; unset: all count alike."
+    )
     max_batch_nodes: int = Field(
         400_000, ge=1_000,
         description="A step is cut into micro-batches of about this many sampled nodes.",
     )
     learning_rate: float = Field(1e-3, gt=0)
     lr_gamma: float = Field(1.0, gt=0, le=1, description="Learning-rate factor per epoch.")
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(
+        0.0, ge=0, description="L2 decay of the weights; with the sampled loss not of the item tables."
+    )
+    average_decay: float | None = Field(
+        0.98, ge=0, lt=1, description="Moving average of the weights, which is what is validated and "
+                                      "shipped; unset: the weights themselves."
+    )
     epochs: int = Field(20, ge=1)
     max_steps_per_epoch: int = Field(2_000, ge=1)
     early_stopping_delta: float | None = Field(
@@ -102,9 +132,11 @@ class TrainConfig(Section):
         description="Stop at once when validation MAP falls this far below the best "
                     "(the authors: 0.001); unset: only patience counts.",
     )
-    patience: int = Field(3, ge=1, description="Stop after this many epochs without a better MAP.")
+    patience: int = Field(5, ge=1, description="Stop after this many epochs without a better MAP.")
     max_validation_rows: int = Field(10_000, ge=1)
-    checkpoint_every_steps: int = Field(50, ge=1)
+    checkpoint_every_steps: int = Field(
+        50, ge=1, description="Steps between resume states; more where writing one takes long."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one.")
     bf16: bool = Field(True, description="bfloat16 autocast, on GPU only.")
 

@@ -6,6 +6,7 @@ import torch
 from model_core.config import GraphConfig, ModelConfig, QueueConfig, SplitConfig, TrainConfig
 from model_core.graph.build import build_graph
 from model_core.negatives.build import build_negative_queue
+from model_core.priors.build import make_priors
 from model_core.split.temporal import temporal_split
 from model_core.tables.snapshot import Snapshot
 from model_core.training.progress import SilentProgress
@@ -16,7 +17,7 @@ MODEL = ModelConfig(channels=16, embedding_dim=8, encoder_blocks=1, num_neighbor
 
 
 def learn(snapshot: Snapshot, folder, loss: str):
-    """Queue and final weights; without validation, because its labels come after the cutoff."""
+    """Queue, final weights, split and graph; without validation, whose labels come after the cutoff."""
     split = temporal_split(snapshot, SplitConfig(num_train_windows=6), folder / "split")
     graph = build_graph(snapshot, split, GraphConfig(), folder / "graph")
     queue = build_negative_queue(split, graph, QueueConfig(size=128), 0, folder / "queue")
@@ -24,7 +25,19 @@ def learn(snapshot: Snapshot, folder, loss: str):
                            device="cpu")
     checkpoint = train(graph, split, queue, MODEL, settings, folder / "checkpoint",
                        validate=lambda scorer: float("nan"), progress=SilentProgress())
-    return queue, checkpoint.load_model().state_dict(), split
+    return queue, checkpoint.load_model().state_dict(), split, graph
+
+
+def candidates(graph, split, time: int):
+    """Pair priors of every entity at a time, as in evaluation and serving."""
+    priors = make_priors(graph, split.window_s, MODEL.num_similar, MODEL.num_popular)
+    entity = np.arange(graph.num_entities)
+    return priors(entity, np.full(len(entity), time))
+
+
+def same(one, other) -> bool:
+    return all(np.array_equal(getattr(one, part), getattr(other, part))
+               for part in ("seed", "item", "feature"))
 
 
 def test_shuffling_the_future_changes_no_weight(demo_snapshot, tmp_path):
@@ -32,20 +45,29 @@ def test_shuffling_the_future_changes_no_weight(demo_snapshot, tmp_path):
     shuffle_after(demo_snapshot.record.path, cutoff, tmp_path / "shuffled", seed=3)
     other_snapshot = Snapshot.open(tmp_path / "shuffled")
     for loss in ("full", "sampled"):
-        queue, weights, split = learn(demo_snapshot, tmp_path / f"true-{loss}", loss)
-        other_queue, other_weights, other_split = learn(other_snapshot, tmp_path / f"other-{loss}", loss)
+        queue, weights, split, graph = learn(demo_snapshot, tmp_path / f"true-{loss}", loss)
+        other_queue, other_weights, other_split, other_graph = learn(
+            other_snapshot, tmp_path / f"other-{loss}", loss)
         assert not np.array_equal(split.test.item, other_split.test.item)  # the shuffle did shuffle
         for name in queue.ARRAYS:
             assert np.array_equal(getattr(queue, name), getattr(other_queue, name)), name
         assert weights.keys() == other_weights.keys()
         for name, tensor in weights.items():
             assert torch.equal(tensor, other_weights[name]), name
+        assert weights["prior.mean"].any()
+    # At the cutoff the candidates of validation are the same too; a window later they are not.
+    assert same(candidates(graph, split, cutoff), candidates(other_graph, split, cutoff))
+    later = cutoff + split.window_s
+    assert not same(candidates(graph, split, later), candidates(other_graph, split, later))
 
 
 def test_the_canary_can_die(demo_snapshot, tmp_path):
     """Shuffling what training may know does change weights."""
     early = demo_snapshot.val_time - 3 * demo_snapshot.task.window_s
     shuffle_after(demo_snapshot.record.path, early, tmp_path / "shuffled", seed=3)
-    _, weights, _ = learn(demo_snapshot, tmp_path / "true", "full")
-    _, other, _ = learn(Snapshot.open(tmp_path / "shuffled"), tmp_path / "other", "full")
+    _, weights, split, graph = learn(demo_snapshot, tmp_path / "true", "full")
+    _, other, _, other_graph = learn(Snapshot.open(tmp_path / "shuffled"), tmp_path / "other", "full")
     assert any(not torch.equal(tensor, other[name]) for name, tensor in weights.items())
+    assert not torch.equal(weights["prior.mean"], other["prior.mean"])
+    assert same(candidates(graph, split, early), candidates(other_graph, split, early))
+    assert not same(*(candidates(g, split, demo_snapshot.val_time) for g in (graph, other_graph)))

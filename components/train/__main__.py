@@ -37,7 +37,7 @@ def train(
     from model_core.graph.temporal_graph import TemporalGraph
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
-    from model_core.training.trainer import run_digest
+    from model_core.training.identity import run_digest
     from model_core.training.trainer import train as fit
 
     opened_graph = TemporalGraph.open(graph, verify="digest")

@@ -9,7 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from model_core.config import EvaluateConfig
+from model_core.evaluation.balance import measure_balance
 from model_core.evaluation.baselines import BASELINES
+from model_core.evaluation.baselines.blend import BlendScorer
+from model_core.evaluation.gains import measure_gains
 from model_core.evaluation.ranking import Scorer
 from model_core.evaluation.record import Report, write_report
 from model_core.evaluation.report.page import write_page
@@ -82,9 +85,17 @@ def evaluate(
                                   progress=progress)
     verdict = judge(evaluation, model, split.eval_k, config, seed)
     mask = deciding_place(config)[1]
-    slices = [row for ranked in evaluation.ranked if ranked.mask == mask
+    decisive = [ranked for ranked in evaluation.ranked if ranked.mask == mask]
+    slices = [row for ranked in decisive
               for row in measure_slices(ranked, graph, split.eval_k, config, seed)]
-    facts = _facts(checkpoint, graph, split, queue, config, evaluation, context or {}, seed)
+    facts = _facts(checkpoint, graph, split, queue, config, evaluation, context or {}, seed) | {
+        "baselines": {name: dict(scorer.facts) for name, scorer in scorers.items()
+                      if isinstance(scorer, BlendScorer)},
+        "gains": [row for ranked in decisive
+                  for row in measure_gains(ranked, model, [*BASELINES], split.eval_k, config, seed)],
+        "balance": [row for ranked in decisive
+                    for row in measure_balance(ranked, graph, split.eval_k, config, seed)],
+    }
     report = write_report(out, evaluation, slices, verdict, facts,
                           logical_time=split.test_time if split.as_of is None else split.as_of)
     write_page(html, report, split, checkpoint, queue)

@@ -92,10 +92,12 @@ def paired_difference(
     """Mean of ``first - second`` over the same users, with its interval.
 
     Args:
-        first, second: float64 [n], values of two models on the same rows.
+        first: float64 [n], values of one model.
+        second: float64 [n] or [n, M], values of one or more others on the same rows.
 
     Returns:
-        Arrays of length 1; other arguments as in ``bootstrap_mean``.
+        One figure per column of ``second``; other arguments as in ``bootstrap_mean``.
     """
-    return bootstrap_mean((first - second)[:, None], rng, groups=groups,
+    others = second if second.ndim > 1 else second[:, None]
+    return bootstrap_mean(first[:, None] - others, rng, groups=groups,
                           num_bootstrap=num_bootstrap, confidence=confidence)

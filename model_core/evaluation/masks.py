@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from model_core.evaluation.ranges import flat_ranges
 from model_core.graph.temporal_graph import TemporalGraph
+from model_core.priors.ranges import flat_ranges
 from model_core.split.seeds import SeedTable
 
 _BLOCK_ROWS = 4_096

@@ -16,6 +16,9 @@ from model_core.errors import EvaluationError
 from model_core.evaluation.masks import Mask, NoMask
 from model_core.split.seeds import SeedTable
 
+#: Scores of one block; ranking holds them a few times over.
+MAX_SCORES = 2**26
+
 
 class Scorer(Protocol):
     """Scores every item for a block of seeds: models, exported bundles and baselines alike."""
@@ -100,6 +103,16 @@ def _checked(scores: torch.Tensor, entity: torch.Tensor, time: torch.Tensor) -> 
             "find where the model's numbers blow up; a lower learning rate often helps",
         )
     return scores + 0.0
+
+
+def rows_per_block(batch_size: int, num_items: int) -> int:
+    """Seeds per block: as asked for, or so few that a block's scores take 256 MB.
+
+    Example:
+        >>> rows_per_block(256, 4_000), rows_per_block(256, 10_000_000)
+        (256, 6)
+    """
+    return min(batch_size, max(MAX_SCORES // max(num_items, 1), 1))
 
 
 def rank_masks(

@@ -14,7 +14,7 @@ from model_core.evaluation.intervals import bootstrap_mean
 from model_core.evaluation.masks import MASKS, Mask, keep_targets, masked_truth
 from model_core.evaluation.metrics import metric_table
 from model_core.evaluation.predictions import hit_matrix
-from model_core.evaluation.ranking import Scorer, rank_masks
+from model_core.evaluation.ranking import Scorer, rank_masks, rows_per_block
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.split.seeds import SeedTable, Split
 
@@ -120,7 +120,8 @@ def evaluate_scorers(
         for model, scorer in scorers.items():
             started = time.monotonic()
             lists[model] = rank_masks(
-                scorer, seeds, ks[-1], masks, batch_size=config.batch_size, device=device,
+                scorer, seeds, ks[-1], masks, device=device,
+                batch_size=rows_per_block(config.batch_size, graph.num_items),
                 progress=_throttled(progress, f"{split_name}, {model}"),
             )
             took = max(time.monotonic() - started, 1e-9)

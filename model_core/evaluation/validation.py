@@ -10,7 +10,7 @@ import torch
 from model_core.config import TrainConfig
 from model_core.evaluation.metrics import METRICS
 from model_core.evaluation.predictions import hit_matrix
-from model_core.evaluation.ranking import Scorer, rank
+from model_core.evaluation.ranking import Scorer, rank, rows_per_block
 from model_core.split.seeds import SeedTable, Split
 from model_core.training.trainer import resolve_device
 
@@ -26,6 +26,7 @@ def mean_metric(
     device: str | torch.device = "cpu",
 ) -> float:
     """Mean of one metric without a mask, over rows that have targets; NaN where none has."""
+    batch_size = rows_per_block(batch_size, num_items)
     ranked = rank(scorer, seeds, k, batch_size=batch_size, device=device)
     values = METRICS[metric](hit_matrix(ranked, seeds, num_items), np.diff(seeds.item_ptr))
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

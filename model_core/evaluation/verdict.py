@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 from model_core.config import EvaluateConfig
 from model_core.evaluation.baselines import BASELINES
-from model_core.evaluation.intervals import paired_difference
+from model_core.evaluation.gains import paired_gains
 from model_core.evaluation.metrics import map_at_k
-from model_core.evaluation.scoring import Evaluation, interval_rng, json_number
-
-_PURPOSE = 100  # keeps the verdict's random draws apart from those of the slices
+from model_core.evaluation.scoring import Evaluation, json_number
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,7 @@ def judge(
         return Verdict(False, f"Not promoted: no user of {split} has a target to measure.", model,
                        rivals[0], "map", k, split, mask, None, None, None)
     best = max(rivals, key=lambda name: values[name].mean())
-    gain = paired_difference(
-        values[model], values[best], interval_rng(seed, split, mask, _PURPOSE),
-        groups=ranked.truth.entity[used], num_bootstrap=config.num_bootstrap,
-        confidence=config.confidence,
-    )
+    gain = paired_gains(ranked, model, [best], k, config, seed)
     mean, low, high = (float(bound[0]) for bound in gain)
     promote = mean >= config.min_gain
     clear = "clear of zero" if low > 0 or high < 0 else "an interval that includes zero"

@@ -18,6 +18,7 @@ from model_core.export.parity import NUM_THREADS, prove_parity
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.scorer import ModelScorer
+from model_core.priors.neighbors import ItemNeighbors
 from model_core.records import file_sha256, json_bytes, write_record
 from model_core.serving.bundle import KIND, SCHEMA_VERSION, Bundle
 from model_core.serving.recommend import Recommender
@@ -77,13 +78,22 @@ def export_bundle(
         np.save(folder / "item_id.npy", item_id)
         session = ScoringSession(folder / "model.onnx", num_threads=NUM_THREADS,
                                  providers=["CPUExecutionProvider"])
-        recommender = Recommender(session, schema, checkpoint.fan_out, vectors, item_id, graph)
+        priors = checkpoint.priors(graph)
+        neighbors = None
+        if priors is not None:
+            neighbors = priors.neighbors(np.unique([split.val_time, split.test_time]))
+            (folder / "neighbors").mkdir()
+            for name in ItemNeighbors.ARRAYS:
+                np.save(folder / f"neighbors/{name}.npy", getattr(neighbors, name))
+        recommender = Recommender(session, schema, checkpoint.fan_out, vectors, item_id, graph,
+                                  priors=priors)
         # Serving draws the newest neighbours, also for a model trained with uniform ones.
-        scorer = ModelScorer(model, tensors, checkpoint.fan_out, strategy="last")
+        scorer = ModelScorer(model, tensors, checkpoint.fan_out, strategy="last", priors=priors)
         parity = prove_parity(scorer, recommender, split, config)
         (folder / "schema.json").write_bytes(json_bytes({
             "graph": schema.to_json(), "fan_out": list(checkpoint.fan_out), "strategy": "last",
             "num_entities": graph.num_entities, "inputs": list(session.input_names),
+            "priors": checkpoint.meta["priors"] or {},
         }))
         (folder / "config.json").write_bytes(json_bytes({
             "model": checkpoint.model_config.model_dump(mode="json"),

@@ -28,8 +28,19 @@ from torch.export import Dim
 
 from model_core.errors import ExportError
 from model_core.graph.schema import GraphSchema
+from model_core.priors.features import FEATURES
 from model_core.sampling.batches import Batch
-from model_core.serving.inputs import ITEM, ITEM_VECTORS, SCORES, SEEDS, batch_axes, flat_inputs
+from model_core.serving.inputs import (
+    ITEM,
+    ITEM_VECTORS,
+    PRIOR_FEATURE,
+    PRIOR_ITEM,
+    PRIOR_SEED,
+    SCORES,
+    SEEDS,
+    batch_axes,
+    flat_inputs,
+)
 
 OPSET = 20
 
@@ -58,7 +69,8 @@ class FlatScorer(nn.Module):
             num_seeds=inputs[SEEDS].shape[0],
             number=per_table("number"), category=per_table("category"), text=per_table("text"),
             row_of=per_table("row_of"), age_days=per_table("age_days"), seed=per_table("seed"),
-            edge=edge, item=inputs[ITEM],
+            edge=edge, item=inputs[ITEM], prior_seed=inputs[PRIOR_SEED],
+            prior_item=inputs[PRIOR_ITEM], prior_feature=inputs[PRIOR_FEATURE],
             # Hop counts only let a model skip nodes that reach no readout; without them it
             # computes all, and the graph has no slices that depend on the data.
             num_nodes_per_hop={}, num_edges_per_hop={},
@@ -143,6 +155,9 @@ def example_inputs(schema: GraphSchema, vector_dim: int) -> dict[str, Tensor]:
     batch = Batch(
         num_seeds=length[SEEDS], number=number, category=category, text=text, row_of=row_of,
         age_days=age_days, seed=seed, edge=edge, item=index(ITEM, length[ITEM_VECTORS]),
+        prior_seed=index(PRIOR_SEED, length[SEEDS]),
+        prior_item=index(PRIOR_ITEM, length[ITEM_VECTORS]),
+        prior_feature=real(PRIOR_FEATURE, len(FEATURES)),
         num_nodes_per_hop={}, num_edges_per_hop={},
     )
     return flat_inputs(schema, batch, torch.arange(length[SEEDS]), real(ITEM_VECTORS, vector_dim))

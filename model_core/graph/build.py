@@ -20,6 +20,7 @@ from model_core.graph.temporal_graph import (
     Relation,
     TemporalGraph,
 )
+from model_core.graph.twins import twin_rows
 from model_core.records import json_bytes, write_record
 from model_core.split.seeds import Split
 from model_core.tables.interactions import find_interactions
@@ -67,6 +68,10 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
             fit, visible = time <= split.train_cutoff, time <= last_time
             encoded = encode_table(snapshot, name, fit, visible, split.train_cutoff, config, nodes)
             np.save(nodes / "key.npy", snapshot.source_keys(name))
+            if name != task.item_table:  # an item is more than its columns: it may learn a vector
+                features = [np.load(nodes / f"{part}.npy", mmap_mode="r", allow_pickle=False)
+                            for part in ("number", "category", "text")]
+                np.save(nodes / "twin.npy", twin_rows(features, time))
             columns[name] = encoded.entry
             statistics[name], vocabularies[name] = encoded.statistics, encoded.vocabularies
             rows[name] = {"rows": len(time), "fitted_on": int(fit.sum()),

@@ -17,7 +17,6 @@ table without time):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from model_core.config import GraphConfig
+from model_core.graph.bags import hash_text
 from model_core.tables.snapshot import Snapshot
 
 CLIP = 10.0
@@ -216,25 +216,6 @@ def _write_text(
             array[rows, block * dim : (block + 1) * dim] = words[_codes(piece)]
     array[~visible] = 0
     array.flush()
-
-
-def hash_text(texts: Sequence[str], dim: int) -> np.ndarray:
-    """Hashed bags of words, float32 [n, dim]; unit length, zero where there is no word.
-
-    Words are hashed with a sign into ``dim`` buckets, so no vocabulary has to be known
-    and unseen words need no rule (Weinberger et al., arXiv 0902.2206).
-
-    Example:
-        >>> bags = hash_text(["red mug", "Mug, red", "blue plate"], 32)
-        >>> bool((bags[0] == bags[1]).all()), bool((bags[0] == bags[2]).all())
-        (True, False)
-    """
-    if not texts:
-        return np.zeros((0, dim), dtype=np.float32)
-    from sklearn.feature_extraction.text import HashingVectorizer  # slow to import
-
-    words = HashingVectorizer(n_features=dim, alternate_sign=True, norm="l2", dtype=np.float32)
-    return words.transform(texts).toarray()
 
 
 def _one_chunk(values: pa.ChunkedArray) -> pa.Array:

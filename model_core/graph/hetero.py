@@ -26,9 +26,9 @@ _NAMES = ("category_sizes", "number_names", "category_names", "text_names")
 def to_hetero_data(graph: TemporalGraph[Any]) -> HeteroData:
     """A graph as HeteroData.
 
-    Node stores hold ``num_nodes``, ``time`` (int64 s), ``number``, ``category`` and
-    ``text``; edge stores ``edge_index`` (source, destination) and ``time``, sorted by
-    (destination, time, source). Interactions are ``data["interactions"]``, int64 [3, m].
+    Node stores hold ``num_nodes``, ``time`` (int64 s), ``number``, ``category``, ``text``,
+    and ``twin`` where it is known; edge stores ``edge_index`` (source, destination) and
+    ``time``, sorted by (destination, time, source). Interactions are ``data["interactions"]``, int64 [3, m].
 
     Args:
         graph: With numpy arrays or torch tensors. CPU memory is shared, not copied.
@@ -40,6 +40,8 @@ def to_hetero_data(graph: TemporalGraph[Any]) -> HeteroData:
         store.num_nodes = num_nodes
         store.time = graph.node_time[table]
         store.number, store.category, store.text = columns.number, columns.category, columns.text
+        if columns.twin is not None:
+            store.twin = columns.twin
         for name in _NAMES:
             store[name] = getattr(columns, name)
     for relation, edges in graph.adjacency.items():
@@ -139,8 +141,9 @@ def _columns(store: Any, num_nodes: int) -> TableColumns[np.ndarray]:
         "category_names": tuple(f"category_{i}" for i in range(width)),
         "text_names": ("text",) if parts["text"].shape[1] else (),
     }
-    return TableColumns(**parts, **{name: tuple(store[name]) if name in store else made_up[name]
-                                    for name in _NAMES})
+    twin = _numpy(store.twin) if "twin" in store else None
+    return TableColumns(**parts, twin=twin, **{name: tuple(store[name]) if name in store else made_up[name]
+                                               for name in _NAMES})
 
 
 def _fewest_hops(relations: tuple[Relation, ...], start: str, end: str) -> int:

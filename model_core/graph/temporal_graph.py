@@ -39,6 +39,11 @@ class Relation(NamedTuple):
         """A string fit for file names, module names and ONNX inputs."""
         return "__".join(self).replace(".", "_")
 
+    @property
+    def parent_is_source(self) -> bool:
+        """Whether messages flow from the referenced row to the rows that refer to it."""
+        return not self.name.startswith(f"{self.src}.")
+
 
 @dataclass(frozen=True)
 class Adjacency(Generic[ArrayT]):
@@ -65,6 +70,8 @@ class TableColumns(Generic[ArrayT]):
         text: float32 [n, T * D]; hashed bags of words, one block per text column.
         category_sizes: Size of every category vocabulary, the 0 included; length C.
         number_names, category_names, text_names: What the columns are.
+        twin: int64 [n], the earliest row with the same features, so that equal rows are
+            encoded once; None where nobody looked, and every row stands for itself.
     """
 
     number: ArrayT
@@ -74,6 +81,7 @@ class TableColumns(Generic[ArrayT]):
     number_names: tuple[str, ...]
     category_names: tuple[str, ...]
     text_names: tuple[str, ...]
+    twin: ArrayT | None = None
 
 
 @dataclass(frozen=True)
@@ -149,9 +157,12 @@ class TemporalGraph(Generic[ArrayT]):
         def load_columns(table: str, names: Mapping[str, Any]) -> TableColumns[np.ndarray]:
             number, category, text = (load(f"nodes/{table}/{part}")
                                       for part in ("number", "category", "text"))
+            twin = f"nodes/{table}/twin"
             return TableColumns(
                 number, category, text, tuple(names["category_sizes"]), tuple(names["number_names"]),
                 tuple(names["category_names"]), tuple(names["text_names"]),
+                # Not there in graphs of an earlier release.
+                load(twin) if f"{twin}.npy" in record.files else None,
             )
 
         relations = [Relation(*entry) for entry in meta["relations"]]
@@ -189,7 +200,8 @@ class TemporalGraph(Generic[ArrayT]):
             },
             columns={
                 table: TableColumns(move(c.number), move(c.category), move(c.text), c.category_sizes,
-                                    c.number_names, c.category_names, c.text_names)
+                                    c.number_names, c.category_names, c.text_names,
+                                    None if c.twin is None else move(c.twin))
                 for table, c in self.columns.items()
             },
             interactions=Interactions(move(self.interactions.entity), move(self.interactions.item),

@@ -19,6 +19,7 @@ def softmax_loss(
     masked: Tensor | None = None,
     log_q: Tensor | None = None,
     positives_compete: bool = True,
+    row_weight: Tensor | None = None,
 ) -> Tensor:
     """Multi-positive cross-entropy, summed over all positives of the batch.
 
@@ -41,6 +42,7 @@ def softmax_loss(
         positives_compete: Whether a row's other positives stand in the partition of each of
             its positives, as in the authors' loss. False: a known positive is never a
             negative, so each positive competes with the row's negatives and itself alone.
+        row_weight: float [B], what each row counts; unset, all count 1.
         log_q: float [C] (or [B, C]), log of the probability that a column is in the sample.
 
     Returns:
@@ -55,6 +57,7 @@ def softmax_loss(
         1.3863
     """
     scores = scores.float()
+    weight = scores.new_ones(()) if row_weight is None else row_weight[positive_row]
     positive = scores[positive_row, positive_column]
     if masked is not None or log_q is not None:
         correction = torch.zeros_like(scores, requires_grad=False)
@@ -65,13 +68,13 @@ def softmax_loss(
         correction[positive_row, positive_column] = 0.0
         scores = scores + correction
     if positives_compete:
-        return (torch.logsumexp(scores, dim=1)[positive_row] - positive).sum()
+        return (weight * (torch.logsumexp(scores, dim=1)[positive_row] - positive)).sum()
     known = torch.zeros_like(scores, dtype=torch.bool)
     known[positive_row, positive_column] = True
     # Finite, so that a row without any negative has a gradient of zero, not NaN.
     negatives = scores.masked_fill(known | torch.isneginf(scores), -1e30)
     others = torch.logsumexp(negatives, dim=1)[positive_row]
-    return (torch.logaddexp(others, positive) - positive).sum()
+    return (weight * (torch.logaddexp(others, positive) - positive)).sum()
 
 
 def unborn(item_birth: Tensor, seed_time: Tensor) -> Tensor:

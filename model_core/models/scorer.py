@@ -12,6 +12,7 @@ from model_core.errors import ArtifactError
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.contextgnn.model import ContextGNN
+from model_core.priors.features import PairPriors
 from model_core.sampling.batches import make_batch
 from model_core.sampling.neighbors import sample
 
@@ -34,6 +35,7 @@ class ModelScorer:
         strategy: ``"last"`` or ``"uniform"`` (then repeatable, not random).
         nodes_per_seed: Mean size of a subgraph, to cut blocks of seeds.
         max_batch_nodes: Nodes per forward pass, about.
+        priors: Candidate pairs of any seeds; required by a model that uses them.
 
     Raises:
         ArtifactError: The model was made for a graph of another shape.
@@ -49,7 +51,9 @@ class ModelScorer:
         strategy: Literal["last", "uniform"] = "last",
         nodes_per_seed: float | None = None,
         max_batch_nodes: int = DEFAULT_MAX_BATCH_NODES,
+        priors: PairPriors | None = None,
     ) -> None:
+        assert priors is not None or model.prior is None, "this model needs pair priors"
         schema = GraphSchema.of(graph)
         if schema != model.schema:
             raise ArtifactError(
@@ -58,7 +62,7 @@ class ModelScorer:
                 "score with the graph of the same run, or train again",
             )
         self.model, self.graph, self.fan_out = model, graph, tuple(fan_out)
-        self.device, self.strategy = torch.device(device), strategy
+        self.device, self.strategy, self.priors = torch.device(device), strategy, priors
         per_seed = max(nodes_per_seed or ASSUMED_NODES_PER_SEED, 1.0)
         self.rows_per_block = max(int(max_batch_nodes / per_seed), 1)
         self._item_vectors: Tensor | None = None
@@ -71,8 +75,9 @@ class ModelScorer:
             self.model.eval()
             with torch.no_grad():
                 columns = self.graph.columns[self.graph.item_table]
-                # A copy: the LOOKUP table itself would go on changing with training.
-                self._item_vectors = self.model.item_vectors(columns).detach().clone()
+                vectors = self.model.item_vectors(columns)
+                # The LOOKUP table itself would go on changing with training.
+                self._item_vectors = vectors.detach().clone() if vectors.requires_grad else vectors
             self.model.train(training)
         return self._item_vectors
 
@@ -102,7 +107,9 @@ class ModelScorer:
     def _block(self, entity: Tensor, time: Tensor, vectors: Tensor) -> Tensor:
         subgraph = sample(self.graph, entity.to(self.device), time.to(self.device),
                           self.fan_out, strategy=self.strategy)
-        return self.model(make_batch(self.graph, subgraph), vectors).float()
+        candidates = None if self.priors is None else self.priors(
+            entity.cpu().numpy(), time.cpu().numpy())
+        return self.model(make_batch(self.graph, subgraph, candidates), vectors).float()
 
 
 def _first_difference(wanted: GraphSchema, found: GraphSchema) -> str:

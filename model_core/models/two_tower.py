@@ -13,9 +13,9 @@ class TwoTower(ContextGNN):
     It cannot tell items apart inside the subgraph unless their columns do, so it knows
     tastes but not repeats: the reference that shows what the pair score adds.
 
-    Args: as ContextGNN; ``use_pair`` and ``use_tower`` are overruled.
+    Args: as ContextGNN; ``use_pair``, ``use_priors`` and ``use_tower`` are overruled.
     """
 
     def __init__(self, schema: GraphSchema, config: ModelConfig, num_layers: int) -> None:
-        config = config.model_copy(update={"use_pair": False, "use_tower": True})
+        config = config.model_copy(update={"use_pair": False, "use_priors": False, "use_tower": True})
         super().__init__(schema, config, num_layers)

@@ -3,8 +3,8 @@
 The full softmax of a row needs Z = Σ_i e^{s_i} over the whole catalogue. A step scores
 only a set S of classes: a fixed part D (positives, subgraph items, hard neighbours) that
 is decided before anything is drawn, and the distinct items of M draws from the queue
-that are not in D. A draw takes a row of the batch at random and then a candidate of that
-row's bucket, so the M draws are independent with probability
+that are not in D. A draw takes a row of the batch at random and then an item from the
+proposal of that row's bucket, so the M draws are independent with probability
 
     q(i) = Σ_b (rows in bucket b / rows) · q_b(i),
 
@@ -31,6 +31,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from model_core.negatives.drawing import Proposals, mixed_buckets
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,7 @@ class SampledClasses:
 
 
 def sample_classes(
-    candidate: Tensor,
-    log_proposal: Tensor,
+    proposals: Proposals,
     *,
     positive: Tensor,
     local: Tensor,
@@ -74,11 +75,12 @@ def sample_classes(
     generator: torch.Generator,
     hard: Tensor | None = None,
 ) -> SampledClasses:
-    """Choose the classes of one step: positives > subgraph items > hard ones > queue.
+    """Choose the classes of one step: positives > subgraph items > hard ones > drawn ones.
+
+    Time and memory grow with the number of classes, not with the catalogue.
 
     Args:
-        candidate: int64 [T, Q], the queue's candidates.
-        log_proposal: float32 [T, num_items], the queue's log-probabilities.
+        proposals: The queue's proposals; their device holds all tensors.
         positive: int64 [P], positives of all rows; repeats allowed. All are kept, even
             if there are more than ``num_classes``.
         local: int64 [L], items of the batch's subgraphs; repeats allowed, and the more
@@ -91,43 +93,48 @@ def sample_classes(
 
     Returns:
         At most ``num_classes`` classes: draws that repeat each other or hit a fixed class
-        add none. At most Q draws are made, so that no candidate is used twice in a step.
-        With no room left for draws the items outside the fixed set have no part in Z.
+        add none. With no room left for draws the items outside the fixed set have no part
+        in Z.
     """
-    num_items, size = log_proposal.shape[1], candidate.shape[1]
-    device = candidate.device
-    taken = torch.zeros(num_items, dtype=torch.bool, device=device)
     fixed = [torch.unique(positive)]
-    taken[fixed[0]] = True
     room = max(num_classes - len(fixed[0]), 0)
     for wanted in (_most_frequent_first(local), hard):
         if wanted is not None:
-            chosen = _first_occurrences(wanted[~taken[wanted]])[:room]
-            fixed.append(chosen)
-            taken[chosen] = True
-            room -= len(chosen)
+            wanted = wanted[~torch.isin(wanted, torch.cat(fixed))]
+            fixed.append(_first_occurrences(wanted)[:room])
+            room -= len(fixed[-1])
     item = torch.cat(fixed)
-    log_q = torch.zeros(len(item), dtype=torch.float32, device=device)
+    log_q = torch.zeros(len(item), dtype=torch.float32, device=item.device)
 
-    num_draws = min(room, size) if len(bucket) else 0
-    if num_draws:
-        start = torch.randint(size, (1,), generator=generator, device=generator.device)
-        row = torch.randint(
-            len(bucket), (num_draws,), generator=generator, device=generator.device)
-        # Different places of the queue, so the draws are independent also within a bucket.
-        place = (start.to(device) + torch.arange(num_draws, device=device)) % size
-        drawn = torch.unique(candidate[bucket[row.to(device)], place])
-        drawn = drawn[~taken[drawn]]
-        log_pi = _log_inclusion(log_proposal, bucket, drawn, num_draws)
+    if room and len(bucket):
+        bucket = mixed_buckets(bucket)
+        row = torch.randint(len(bucket), (room,), generator=generator, device=generator.device)
+        drawn = torch.unique(proposals.draw(bucket[row.to(bucket.device)], generator)[0])
+        drawn = drawn[~torch.isin(drawn, item)]
+        log_pi = log_inclusion(proposals.mixture(bucket, drawn), room)
         item, log_q = torch.cat([item, drawn]), torch.cat([log_q, log_pi])
     return SampledClasses(item, log_q, len(fixed[0]), sum(len(part) for part in fixed))
 
 
-def hard_classes(hard_neighbor: Tensor, positive: Tensor, count: int) -> Tensor:
+def log_inclusion(q: Tensor, num_draws: int) -> Tensor:
+    """Log of the probability that an item is among M independent draws.
+
+    Args:
+        q: float64 [n], probability of the item in one draw.
+        num_draws: M.
+
+    Returns:
+        float32 [n], log(1 - (1 - q)^M), exact also where q·M is tiny.
+    """
+    return torch.log(-torch.expm1(num_draws * torch.log1p(-q.clamp(max=1.0)))).float()
+
+
+def hard_classes(hard_item: Tensor, hard_neighbor: Tensor, positive: Tensor, count: int) -> Tensor:
     """Hard neighbours of a batch's positives, the closest of every positive first.
 
     Args:
-        hard_neighbor: int64 [num_items, H], -1 padded (NegativeQueue).
+        hard_item: int64 [h], ascending, items that have neighbours (NegativeQueue).
+        hard_neighbor: int [h, H], -1 padded.
         positive: int64 [P], repeats allowed.
         count: Most items to return (see ``curriculum.hard_fraction``).
 
@@ -135,41 +142,12 @@ def hard_classes(hard_neighbor: Tensor, positive: Tensor, count: int) -> Tensor:
         int64 [≤ count], distinct, none of them a positive.
     """
     positive = torch.unique(positive)
-    near = hard_neighbor[positive].T.reshape(-1)  # rank by rank
+    if count == 0 or not len(hard_item):
+        return positive[:0]
+    place = torch.searchsorted(hard_item, positive).clamp(max=len(hard_item) - 1)
+    near = hard_neighbor[place[hard_item[place] == positive]].long().T.reshape(-1)  # rank by rank
     near = near[(near >= 0) & ~torch.isin(near, positive)]
     return _first_occurrences(near)[:count]
-
-
-def may_compete(
-    classes: SampledClasses, time: Tensor, item_birth: Tensor, row: Tensor, positive: Tensor
-) -> Tensor:
-    """Which classes count as negatives of which row.
-
-    Known positives of the row's own (user, window) and items not yet born at its time do
-    not. The loss adds a row's target back, whatever this says about it.
-
-    Args:
-        classes: The step's classes.
-        time: int64 [B], seed times.
-        item_birth: int64 [num_items] (NegativeQueue).
-        row, positive: int64 [P] each, the (row of the batch, item) pairs that are positive.
-
-    Returns:
-        bool [B, C].
-    """
-    allowed = item_birth[classes.item][None, :] <= time[:, None]
-    allowed[row, classes.position_of(positive)] = False
-    return allowed
-
-
-def _log_inclusion(log_proposal: Tensor, bucket: Tensor, item: Tensor, num_draws: int) -> Tensor:
-    """log(1 - (1 - q)^M) of every item under the batch's mixture of buckets, float32."""
-    present, count = torch.unique(bucket, return_counts=True)
-    log_share = (count.double() / count.sum()).log()
-    log_each = log_proposal[present[:, None], item].double()
-    log_q = torch.logsumexp(log_each + log_share[:, None], dim=0)
-    none = num_draws * torch.log1p(-log_q.exp().clamp(max=1.0))
-    return torch.log(-torch.expm1(none)).float()
 
 
 def _most_frequent_first(item: Tensor) -> Tensor:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
-from model_core.negatives.proposals import Proposal
+from model_core.negatives.drawing import Proposals
+from model_core.negatives.queue import TIERS
 from model_core.split.seeds import SeedTable
 
 #: (row, positive) pairs on which hard neighbours are checked.
@@ -16,78 +18,84 @@ MAX_HARD_PAIRS = 20_000
 
 @dataclass
 class ReportBuilder:
-    """Gathers the report bucket by bucket, so that no [T, num_items] array is held.
+    """Gathers the report bucket by bucket.
 
     Attributes:
         train: Training rows; their items are the positives.
         row_bucket: int64 [n], bucket of every training row.
-        decile: int64 [num_items], 0 = the most popular tenth of the catalogue.
+        num_events: int64 [num_items], interactions of every item.
         buckets: One JSON object per bucket so far.
     """
 
     train: SeedTable
     row_bucket: np.ndarray
-    decile: np.ndarray
+    num_events: np.ndarray
     buckets: list[dict[str, Any]] = field(default_factory=list)
     _share: np.ndarray = field(default_factory=lambda: np.zeros(10))
-    _drawn: np.ndarray | None = None
-    _born: np.ndarray | None = None
-    _false_expected: float = 0.0
-    _false_measured: float = 0.0
+    _drawn: list[np.ndarray] = field(default_factory=list)
+    _most_born: int = 0
+
+    def __post_init__(self) -> None:
+        self._decile = popularity_decile(self.num_events)
 
     def add(
-        self, time: int, proposal: Proposal, candidate: np.ndarray, is_popular: np.ndarray
+        self, proposals: Proposals, bucket: int, candidate: np.ndarray, tier: np.ndarray
     ) -> None:
-        """Take in one bucket's proposal and its candidates."""
-        bucket = len(self.buckets)
-        num_items = len(proposal.born)
-        drawn = np.bincount(candidate, minlength=num_items)
-        rows = np.flatnonzero(self.row_bucket == bucket)
-        positive = self.train.take(rows).item
-        expected = float(proposal.probability[positive].sum())
-        measured = float(drawn[positive].sum() / len(candidate))
-        self._false_expected += expected
-        self._false_measured += measured
-        self._share += np.bincount(self.decile[candidate], minlength=10)
-        self._drawn = drawn > 0 if self._drawn is None else self._drawn | (drawn > 0)
-        self._born = proposal.born if self._born is None else self._born | proposal.born
-        p = proposal.probability[proposal.probability > 0]
-        entropy = float(-(p * np.log(p)).sum())
+        """Take in one bucket's proposal and the sample of it, int [Q] each."""
+        drawn, times = np.unique(candidate, return_counts=True)
+        positive = self.train.take(np.flatnonzero(self.row_bucket == bucket)).item
+        q = proposals.probability(bucket, torch.from_numpy(positive)).numpy()
+        place = np.minimum(np.searchsorted(drawn, positive), len(drawn) - 1)
+        hits = times[place] * (drawn[place] == positive)
+        num_born = int(proposals.num_born[bucket])
+        entropy = _entropy(proposals, bucket)
+        num_rows = int((self.row_bucket == bucket).sum())
+        self._share += np.bincount(self._decile[candidate], minlength=10)
+        self._drawn.append(drawn)
+        self._most_born = max(self._most_born, num_born)
         self.buckets.append({
-            "time": time,
-            "num_train_rows": len(rows),
-            "num_born": int(proposal.born.sum()),
-            "num_unborn_excluded": int(num_items - proposal.born.sum()),
-            "num_with_popularity": int((proposal.popular > 0).sum()),
+            "time": int(proposals.bucket_time[bucket]),
+            "num_train_rows": num_rows,
+            "num_born": num_born,
+            "num_unborn_excluded": len(proposals.item_order) - num_born,
+            "num_with_popularity": int(
+                proposals.popular_ptr[bucket + 1] - proposals.popular_ptr[bucket]),
             "entropy_nats": entropy,
             "effective_items": float(np.exp(entropy)),
-            "coverage": float((drawn > 0).sum() / proposal.born.sum()),
-            "uniform_share": float(1 - is_popular.mean()),
-            "false_negative_rate_expected": expected / max(len(rows), 1),
-            "false_negative_rate_measured": measured / max(len(rows), 1),
+            "coverage": len(drawn) / num_born,
+            "uniform_share": float((tier == TIERS.index("uniform")).mean()),
+            "false_negative_rate_expected": float(q.sum()) / max(num_rows, 1),
+            "false_negative_rate_measured": float(hits.sum()) / len(candidate) / max(num_rows, 1),
         })
 
-    def finish(self, hard_neighbor: np.ndarray, notes: dict[str, Any]) -> dict[str, Any]:
+    def finish(
+        self, hard_item: np.ndarray, hard_neighbor: np.ndarray, notes: dict[str, Any]
+    ) -> dict[str, Any]:
         """The whole report as JSON values.
 
         Args:
-            hard_neighbor: int64 [num_items, H].
-            notes: What the build left out, for example dropped buckets.
+            hard_item: int64 [h], items with hard neighbours.
+            hard_neighbor: int32 [h, H].
+            notes: What the build left out, for example seed times without a bucket.
         """
-        assert self._drawn is not None, "no bucket was added"
-        assert self._born is not None
+        assert self.buckets, "no bucket was added"
         num_rows = max(len(self.train), 1)
         uniform = float(np.mean([bucket["uniform_share"] for bucket in self.buckets]))
+        false_negatives = {
+            f"false_negative_rate_{kind}": sum(
+                bucket[f"false_negative_rate_{kind}"] * bucket["num_train_rows"]
+                for bucket in self.buckets) / num_rows
+            for kind in ("expected", "measured")}
         return {
             "num_buckets": len(self.buckets),
             "num_train_rows": len(self.train),
             "popularity_decile_share": (self._share / self._share.sum()).tolist(),
-            "coverage": float(self._drawn.sum() / self._born.sum()),
+            "coverage": len(np.unique(np.concatenate(self._drawn))) / self._most_born,
             "tier_share": {"uniform": uniform, "popular": 1 - uniform},
-            "false_negative_rate_expected": self._false_expected / num_rows,
-            "false_negative_rate_measured": self._false_measured / num_rows,
-            "hard_coverage": float((hard_neighbor >= 0).any(axis=1).mean()),
-            "hard_false_negative_rate": _hard_false_negative_rate(self.train, hard_neighbor),
+            **false_negatives,
+            "hard_coverage": len(hard_item) / max(len(self.num_events), 1),
+            "hard_false_negative_rate": _hard_false_negative_rate(
+                self.train, hard_item, hard_neighbor, len(self.num_events)),
             "buckets": self.buckets,
             **notes,
         }
@@ -100,14 +108,28 @@ def popularity_decile(count: np.ndarray) -> np.ndarray:
     return rank * 10 // max(len(count), 1)
 
 
-def _hard_false_negative_rate(train: SeedTable, hard_neighbor: np.ndarray) -> float:
+def _entropy(proposals: Proposals, bucket: int) -> float:
+    """Entropy of a bucket's proposal in nats; the items without events all weigh the same."""
+    first, end = (int(bound) for bound in proposals.popular_ptr[bucket : bucket + 2])
+    num_born = int(proposals.num_born[bucket])
+    q = proposals.probability(bucket, proposals.popular_item[first:end].long()).numpy()
+    each = float(proposals.uniform_fraction[bucket]) / num_born
+    return float(-(q * np.log(q)).sum() - (num_born - len(q)) * each * np.log(each))
+
+
+def _hard_false_negative_rate(
+    train: SeedTable, hard_item: np.ndarray, hard_neighbor: np.ndarray, num_items: int
+) -> float:
     """Share of a positive's hard neighbours that are positives of the same row."""
-    num_items = len(hard_neighbor)
+    if not len(hard_item):
+        return 0.0
     row = np.repeat(np.arange(len(train)), np.diff(train.item_ptr))
     positives = row * num_items + train.item  # ascending: rows in order, items sorted
     step = max(-(-len(row) // MAX_HARD_PAIRS), 1)
-    near = hard_neighbor[train.item[::step]]
-    key = row[::step, None] * num_items + near
+    row, item = row[::step], train.item[::step]
+    at = np.minimum(np.searchsorted(hard_item, item), len(hard_item) - 1)
+    near = np.where((hard_item[at] == item)[:, None], hard_neighbor[at].astype(np.int64), -1)
+    key = row[:, None] * num_items + near
     place = np.minimum(np.searchsorted(positives, key), len(positives) - 1)
     valid = near >= 0
     return float(((positives[place] == key) & valid).sum() / max(valid.sum(), 1))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_core.graph.temporal_graph import UNTIMED, Relation, TemporalGraph
+from model_core.priors.features import Candidates
 from model_core.serving.sampler import SubgraphArrays
 
 SECONDS_PER_DAY = 86_400.0
@@ -29,6 +30,8 @@ class BatchArrays:
         seed: Table to int64 [N_t], the seed a node belongs to.
         edge: Relation to (src, dst), int64 [E_r] each, positions among nodes.
         item: int64 [N_item], catalogue row of every node of the item table.
+        prior_seed, prior_item, prior_feature: Candidate pairs, int64 [M] twice and float32
+            [M, F] (``priors.features``); M = 0 for a model without pair priors.
         num_nodes_per_hop, num_edges_per_hop: As in SubgraphArrays.
     """
 
@@ -41,17 +44,23 @@ class BatchArrays:
     seed: Mapping[str, np.ndarray]
     edge: Mapping[Relation, tuple[np.ndarray, np.ndarray]]
     item: np.ndarray
+    prior_seed: np.ndarray
+    prior_item: np.ndarray
+    prior_feature: np.ndarray
     num_nodes_per_hop: Mapping[str, tuple[int, ...]]
     num_edges_per_hop: Mapping[Relation, tuple[int, ...]]
 
 
-def make_batch(graph: TemporalGraph[np.ndarray], subgraph: SubgraphArrays) -> BatchArrays:
+def make_batch(
+    graph: TemporalGraph[np.ndarray], subgraph: SubgraphArrays, candidates: Candidates | None = None
+) -> BatchArrays:
     """Look up the features of a subgraph's rows, each distinct row once."""
     number, category, text, row_of, age_days = {}, {}, {}, {}, {}
     for table, node in subgraph.node.items():
-        rows, inverse = np.unique(node, return_inverse=True)
-        row_of[table] = inverse.astype(np.int64)
         columns = graph.columns[table]
+        alike = node if columns.twin is None else columns.twin[node]
+        rows, inverse = np.unique(alike, return_inverse=True)
+        row_of[table] = inverse.astype(np.int64)
         time = np.asarray(graph.node_time[table][node])
         bound = subgraph.seed_time[subgraph.seed[table]]
         parts = [np.asarray(part[rows]) for part in (columns.number, columns.category, columns.text)]
@@ -64,8 +73,10 @@ def make_batch(graph: TemporalGraph[np.ndarray], subgraph: SubgraphArrays) -> Ba
         # The difference wraps around for UNTIMED rows, whose age is then replaced by 0.
         age = (bound - time).astype(np.float64) / SECONDS_PER_DAY
         age_days[table] = np.where(time == UNTIMED, 0.0, age).astype(np.float32)
+    found = candidates or Candidates.none()
     return BatchArrays(
         num_seeds=subgraph.num_seeds,
+        prior_seed=found.seed, prior_item=found.item, prior_feature=found.feature,
         number=number, category=category, text=text, row_of=row_of, age_days=age_days,
         seed=subgraph.seed, edge=subgraph.edge, item=subgraph.node[graph.item_table],
         num_nodes_per_hop=subgraph.num_nodes_per_hop,

@@ -15,9 +15,13 @@ from typing import Any, Literal
 import numpy as np
 
 from model_core.graph.schema import GraphSchema
+from model_core.graph.temporal_graph import TemporalGraph
+from model_core.priors.events import EventIndex
+from model_core.priors.features import PairPriors
+from model_core.priors.neighbors import ItemNeighbors
 from model_core.records import Record, open_record
 
-KIND, SCHEMA_VERSION = "bundle", 1
+KIND, SCHEMA_VERSION = "bundle", 2
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Bundle:
     """Opened bundle record.
 
     Payload: ``model.onnx`` (one file, weights inside), ``item_vectors.npy``,
-    ``item_id.npy``, ``schema.json``, ``config.json`` (model and training configuration),
+    ``item_id.npy``, ``neighbors/*.npy`` (for a model with pair priors), ``schema.json``,
+    ``config.json`` (model and training configuration),
     ``MODEL_CARD.md``.
 
     Attributes:
@@ -35,6 +40,9 @@ class Bundle:
         num_entities: Rows of the entity table when it was exported.
         item_vectors: float32 [num_items, d], memory-mapped; an input of the model.
         item_id: int64 [num_items], primary key of every catalogue row.
+        neighbors: Item-item similarity as of the newest times the bundle knows; None for a
+            model without pair priors.
+        prior_settings: Arguments of PairPriors: window_s, num_similar, num_popular.
         parity: The proof: users compared, largest score difference, and so on.
     """
 
@@ -44,6 +52,8 @@ class Bundle:
     num_entities: int
     item_vectors: np.ndarray
     item_id: np.ndarray
+    neighbors: ItemNeighbors | None
+    prior_settings: Mapping[str, int]
     parity: Mapping[str, Any]
 
     @property
@@ -65,5 +75,21 @@ class Bundle:
             fan_out=tuple(schema["fan_out"]),
             num_entities=schema["num_entities"],
             item_vectors=load("item_vectors"), item_id=load("item_id"),
+            neighbors=ItemNeighbors(
+                **{name: load(f"neighbors/{name}") for name in ItemNeighbors.ARRAYS},
+                num_items=schema["graph"]["num_items"],
+            ) if schema["priors"] else None,
+            prior_settings=schema["priors"],
             parity=record.meta["parity"],
         )
+
+    def priors(self, graph: TemporalGraph[np.ndarray]) -> PairPriors | None:
+        """Candidate pairs on a graph, which may hold newer events than the bundle.
+
+        Own counts and popularity are then as new as the graph, item-item similarity is
+        that of the bundle.
+        """
+        neighbors = self.neighbors
+        if neighbors is None:
+            return None
+        return PairPriors(EventIndex.of(graph), lambda times: neighbors, **self.prior_settings)

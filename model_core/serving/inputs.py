@@ -17,6 +17,8 @@ SEEDS = "seeds"
 ITEM_VECTORS = "item_vectors"
 #: int64 [num nodes of the item table], catalogue row of each.
 ITEM = "item"
+#: Candidate pairs with their features: int64 [M] twice, float32 [M, F].
+PRIOR_SEED, PRIOR_ITEM, PRIOR_FEATURE = "prior_seed", "prior_item", "prior_feature"
 #: What the model returns: float32 [B, num_items].
 SCORES = "scores"
 
@@ -33,7 +35,8 @@ def flat_inputs(schema: GraphSchema, batch: Any, seeds: Any, item_vectors: Any) 
     Returns:
         Input name to array. Per table ``number/``, ``category/``, ``text/`` (one row per
         distinct row) and ``row_of/``, ``age_days/``, ``seed/`` (one per node); per relation
-        ``src/`` and ``dst/``; then ``item``, ``seeds`` and ``item_vectors``.
+        ``src/`` and ``dst/``; then ``item``, the three of the candidate pairs, ``seeds`` and
+        ``item_vectors``.
     """
     inputs: dict[str, Any] = {}
     for table in schema.tables:
@@ -41,14 +44,17 @@ def flat_inputs(schema: GraphSchema, batch: Any, seeds: Any, item_vectors: Any) 
             inputs[f"{part}/{table}"] = getattr(batch, part)[table]
     for relation in schema.relations:
         inputs[f"src/{relation.key}"], inputs[f"dst/{relation.key}"] = batch.edge[relation]
-    return inputs | {ITEM: batch.item, SEEDS: seeds, ITEM_VECTORS: item_vectors}
+    return inputs | {
+        ITEM: batch.item, PRIOR_SEED: batch.prior_seed, PRIOR_ITEM: batch.prior_item,
+        PRIOR_FEATURE: batch.prior_feature, SEEDS: seeds, ITEM_VECTORS: item_vectors,
+    }
 
 
 def batch_axes(schema: GraphSchema) -> dict[str, str]:
     """Input name to the name of its first axis, the only one whose size may change.
 
     Inputs with the same axis name always have the same length: distinct rows of a
-    table, nodes of a table, edges of a relation, seeds.
+    table, nodes of a table, edges of a relation, candidate pairs, seeds.
     """
     axes: dict[str, str] = {}
     for i, table in enumerate(schema.tables):
@@ -58,5 +64,6 @@ def batch_axes(schema: GraphSchema) -> dict[str, str]:
                               f"num_nodes_{i}")
     for i, relation in enumerate(schema.relations):
         axes |= {f"src/{relation.key}": f"num_edges_{i}", f"dst/{relation.key}": f"num_edges_{i}"}
+    axes |= dict.fromkeys((PRIOR_SEED, PRIOR_ITEM, PRIOR_FEATURE), "num_priors")
     axes[ITEM] = axes[f"seed/{schema.item_table}"]
     return axes | {SEEDS: "num_seeds", ITEM_VECTORS: "num_items"}

@@ -11,6 +11,7 @@ import numpy as np
 from model_core.errors import ArtifactError, DataError
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
+from model_core.priors.features import PairPriors
 from model_core.serving.batches import make_batch
 from model_core.serving.bundle import Bundle
 from model_core.serving.inputs import flat_inputs
@@ -34,6 +35,7 @@ class Recommender:
         item_id: int64 [num_items], primary key of every catalogue row.
         graph: Where neighbourhoods are read.
         batch_size: Entities per run of the network; bounds memory, changes no list.
+        priors: Candidate pairs, for a model that uses them.
 
     Example::
 
@@ -48,6 +50,7 @@ class Recommender:
     item_id: np.ndarray
     graph: TemporalGraph[np.ndarray]
     batch_size: int = 64
+    priors: PairPriors | None = None
 
     def __post_init__(self) -> None:
         found, num_items = GraphSchema.of(self.graph), len(self.item_vectors)
@@ -72,11 +75,11 @@ class Recommender:
         Raises:
             ArtifactError: One of them is damaged, or they do not belong together.
         """
-        bundle = Bundle.open(bundle_dir)
+        bundle, graph = Bundle.open(bundle_dir), TemporalGraph.open(graph_dir)
         return cls(
             ScoringSession(bundle.model_path, num_threads=num_threads), bundle.schema,
             bundle.fan_out, np.asarray(bundle.item_vectors), np.asarray(bundle.item_id),
-            TemporalGraph.open(graph_dir), batch_size,
+            graph, batch_size, bundle.priors(graph),
         )
 
     def scores(self, entity: np.ndarray, time: int | np.ndarray) -> np.ndarray:
@@ -150,7 +153,8 @@ class Recommender:
 
     def _run(self, entity: np.ndarray, time: np.ndarray) -> np.ndarray:
         subgraph = sample(self.graph, entity, time, self.fan_out)
-        batch = make_batch(self.graph, subgraph)
+        candidates = None if self.priors is None else self.priors(entity, time)
+        batch = make_batch(self.graph, subgraph, candidates)
         scores = self.session.run(flat_inputs(self.schema, batch, entity, self.item_vectors))
         if not np.isfinite(scores).all():
             row = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])

@@ -20,9 +20,11 @@ from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models import MODELS
 from model_core.models.contextgnn.model import ContextGNN
 from model_core.models.scorer import ModelScorer
+from model_core.priors.build import make_priors
+from model_core.priors.features import PairPriors
 from model_core.records import Record, json_bytes, open_record, write_record
 
-KIND, SCHEMA_VERSION = "checkpoint", 1
+KIND, SCHEMA_VERSION = "checkpoint", 2
 
 
 def build_model(schema: GraphSchema, config: ModelConfig) -> ContextGNN:
@@ -52,7 +54,7 @@ class Checkpoint:
         curves: One entry per epoch: epoch, step, loss, learning_rate, val_map,
             seeds_per_s, wall_s, peak_mb.
         meta: best_epoch, best_val_map, num_steps, num_parameters, nodes_per_seed, device,
-            digests of the inputs.
+            priors (arguments of ``make_priors``; None without), digests of the inputs.
     """
 
     record: Record
@@ -99,8 +101,13 @@ class Checkpoint:
         return ModelScorer(
             self.load_model(device), graph, self.fan_out, device=device,
             strategy=self.model_config.strategy, nodes_per_seed=self.meta["nodes_per_seed"],
-            max_batch_nodes=self.train_config.max_batch_nodes,
+            max_batch_nodes=self.train_config.max_batch_nodes, priors=self.priors(graph),
         )
+
+    def priors(self, graph: TemporalGraph) -> PairPriors | None:
+        """Candidate pairs of this model on a graph; None for a model without pair priors."""
+        settings = self.meta["priors"]
+        return None if settings is None else make_priors(graph, **settings)
 
 
 def write_checkpoint(

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model_core.errors import ArtifactError
 from model_core.records import json_bytes, open_record, write_record
+from model_core.training.averaging import WeightAverage
+from model_core.training.optimizer import SplitAdam
 
 STATE_KIND, STATE_VERSION = "train_state", 1
 BEST_KIND, BEST_VERSION = "best_weights", 1
@@ -66,21 +68,37 @@ class StateStore:
     def __init__(self, folder: Path | None, guard: str) -> None:
         self.folder, self.guard = folder, guard
         self._best: dict[str, Tensor] | None = None
+        self._saved_at, self._save_s = 0.0, 0.0
 
-    def save(self, counters: Counters, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    @property
+    def is_due(self) -> bool:
+        """Whether a state may be written between epochs' ends.
+
+        The state of a 10-million-item table is 8 GB. Where writing takes longer than a
+        second, it gets at most a tenth of the time; which steps have a state changes no
+        result.
+        """
+        return self._save_s < 1 or time.perf_counter() - self._saved_at > 9 * self._save_s
+
+    def save(
+        self, counters: Counters, model: nn.Module, optimizer: SplitAdam, average: WeightAverage
+    ) -> None:
         """Write a state and remove those that are not needed any more."""
         if self.folder is None:
             return
+        began = time.perf_counter()
         target = self.folder / f"step-{counters.step:09}"
         with write_record(target, STATE_KIND, STATE_VERSION) as (out, meta):
-            save_file(_tensors(model, optimizer), out / "tensors.safetensors")
+            save_file(_tensors(model, optimizer, average), out / "tensors.safetensors")
             (out / "counters.json").write_bytes(json_bytes(asdict(counters)))
             meta.update(guard=self.guard)
         for old in self._states()[:-NUM_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         self._remove_unnamed_best()
+        self._saved_at = time.perf_counter()
+        self._save_s = self._saved_at - began
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> Counters:
+    def restore(self, model: nn.Module, optimizer: SplitAdam, average: WeightAverage) -> Counters:
         """Load the newest usable state; fresh counters where there is none.
 
         A damaged state is skipped with a warning, one of another run silently.
@@ -97,7 +115,7 @@ class StateStore:
             except ArtifactError as error:
                 warnings.warn(f"training state skipped: {error}", stacklevel=2)
                 continue
-            _load_tensors(tensors, model, optimizer)
+            _load_tensors(tensors, model, optimizer, average)
             return counters
         return Counters()
 
@@ -151,16 +169,18 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 
-def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _tensors(model: nn.Module, optimizer: SplitAdam, average: WeightAverage) -> dict[str, Tensor]:
     tensors = {f"weight/{name}": tensor for name, tensor in weights_of(model).items()}
     for name, parameter in model.named_parameters():
-        for part, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer/{part}/{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+        for part, value in optimizer.state_of(parameter).items():
+            tensors[f"optimizer/{part}/{name}"] = value.detach().cpu().contiguous()
+    for name, value in average.tensors().items():
+        tensors[f"average/{name}"] = value.cpu().contiguous()
     return tensors
 
 
 def _load_tensors(
-    tensors: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer
+    tensors: Mapping[str, Tensor], model: nn.Module, optimizer: SplitAdam, average: WeightAverage
 ) -> None:
     prefix = "weight/"
     model.load_state_dict({
@@ -168,12 +188,11 @@ def _load_tensors(
         if name.startswith(prefix)
     })
     parameters = dict(model.named_parameters())
-    index = {parameter: i for i, parameter in enumerate(
-        p for group in optimizer.param_groups for p in group["params"])}
-    state: dict[int, dict[str, Tensor]] = {}
+    states: dict[nn.Parameter, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimizer/"):
             _, part, name = key.split("/", 2)
-            state.setdefault(index[parameters[name]], {})[part] = tensor
-    optimizer.load_state_dict(
-        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            states.setdefault(parameters[name], {})[part] = tensor
+    optimizer.load(states)
+    average.load({name.removeprefix("average/"): tensor for name, tensor in tensors.items()
+                  if name.startswith("average/")})

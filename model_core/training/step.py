@@ -13,6 +13,7 @@ from model_core.graph.temporal_graph import UNTIMED, TemporalGraph
 from model_core.losses.softmax import softmax_loss, unborn
 from model_core.models.contextgnn.model import ContextGNN
 from model_core.training.batching import MicroBatch, Step
+from model_core.training.optimizer import SplitAdam
 from model_core.training.randomness import generator_for
 
 
@@ -36,7 +37,7 @@ class StepRunner:
     def __init__(
         self,
         model: ContextGNN,
-        optimizer: torch.optim.Optimizer,
+        optimizer: SplitAdam | torch.optim.Optimizer,
         graph: TemporalGraph[Tensor],
         item_birth: Tensor,
         config: TrainConfig,
@@ -87,14 +88,14 @@ class StepRunner:
             mask_known = classes is not None
         if classes is None:
             scores = self.model(micro.batch, vectors, generator)
-            column, log_q = micro.positive, None
+            column = micro.positive
         else:
             readout = self.model.read_out(micro.batch, generator)
-            scores = self.model.class_scores(readout, vectors, classes.item)
-            column, log_q = classes.position_of(micro.positive), classes.log_q
+            scores = self.model.class_scores(readout, vectors, classes.item, classes.log_q)
+            column = classes.position_of(micro.positive)
             birth = None if birth is None else birth[classes.item]
         return softmax_loss(
             scores, micro.positive_row, column,
-            masked=None if birth is None else unborn(birth, micro.time), log_q=log_q,
-            positives_compete=not mask_known,
+            masked=None if birth is None else unborn(birth, micro.time),
+            positives_compete=not mask_known, row_weight=micro.row_weight,
         )

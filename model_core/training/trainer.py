@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import resource
 import sys
@@ -22,11 +21,15 @@ from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.scorer import ModelScorer
 from model_core.negatives.queue import NegativeQueue
-from model_core.records import json_bytes
+from model_core.priors.build import make_priors, thinned
 from model_core.sampling.neighbors import fan_out_for
 from model_core.split.seeds import Split
+from model_core.training.averaging import WeightAverage
 from model_core.training.batching import StepMaker, prepared_ahead
 from model_core.training.checkpoint import Checkpoint, build_model, write_checkpoint
+from model_core.training.far_shift import best_far_shift
+from model_core.training.identity import graph_digest, run_digest
+from model_core.training.optimizer import SplitAdam
 from model_core.training.progress import Progress, ProgressPrinter, StepEvent
 from model_core.training.randomness import derived_seed
 from model_core.training.state import Counters, StateStore
@@ -93,18 +96,28 @@ def train(
     fan_out, nodes_per_seed = fan_out_for(
         tensors, model_config.num_layers, model_config.num_neighbors,
         model_config.max_nodes_per_seed, *torch_train)
+    model = _fresh_model(schema, model_config, train_config.seed)
+    priors, prior_settings = None, None
+    if model.prior is not None:
+        prior_settings = {
+            "window_s": split.window_s, "num_similar": model_config.num_similar,
+            "num_popular": model_config.num_popular}
+        snapshot_times = [*thinned(split.train.time).tolist(), split.val_time]
+        priors = make_priors(graph, **prior_settings, snapshot_times=snapshot_times)
     make = StepMaker(tensors, split.train, queue, model_config, train_config, fan_out,
-                     nodes_per_seed, device)
+                     nodes_per_seed, device, window_s=split.window_s, priors=priors)
     if make.num_rows == 0:
         raise DataError("split, training rows", "at least one with an item", "none",
                         "widen the task's time range or keep more training windows")
 
-    model = _fresh_model(schema, model_config, train_config.seed).to(device)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=train_config.learning_rate,
-        weight_decay=train_config.weight_decay, fused=True)
+    if model.prior is not None:
+        progress.note("counting what users and items did before each training window")
+        model.prior.standardise(make.sample_of_features())
+    model = model.to(device)
+    optimizer = SplitAdam(model, train_config)
     store = StateStore(state_dir, run_digest(graph, split, queue, model_config, train_config))
-    counters = store.restore(model, optimizer)
+    average = WeightAverage(model, optimizer, train_config.average_decay)
+    counters = store.restore(model, optimizer, average)
     if counters.step:
         progress.note(f"resumed after step {counters.step}")
     progress.note(
@@ -116,16 +129,17 @@ def train(
 
     def score_now() -> float:
         model.eval()
-        value = float(validate(ModelScorer(
+        value = best_far_shift(model, lambda: float(validate(ModelScorer(
             model, tensors, fan_out, device=device, strategy=model_config.strategy,
-            nodes_per_seed=nodes_per_seed, max_batch_nodes=train_config.max_batch_nodes)))
+            nodes_per_seed=nodes_per_seed, max_batch_nodes=train_config.max_batch_nodes,
+            priors=priors))))
         model.train()
         return value
 
     with _tensorboard(tensorboard_dir, counters.step) as log:
         for entry in counters.curves:  # a resumed run logs to a new place: say again what was
             _log_epoch(log, entry)
-        loop = _Loop(counters, make, run_step, optimizer, store, train_config, progress, log)
+        loop = _Loop(counters, make, run_step, optimizer, average, store, train_config, progress, log)
         loop.run(score_now)
 
     best_step = counters.best_step
@@ -138,8 +152,8 @@ def train(
             "best_epoch": best["epoch"], "best_val_map": best["val_map"],
             "num_epochs": len(counters.curves), "num_steps": counters.step,
             "num_parameters": sum(p.numel() for p in model.parameters()),
-            "nodes_per_seed": nodes_per_seed, "device": device.type,
-            "graph": _digest_of(graph), "split": split.record.digest,
+            "nodes_per_seed": nodes_per_seed, "device": device.type, "priors": prior_settings,
+            "graph": graph_digest(graph), "split": split.record.digest,
             "queue": queue.record.digest,
         },
     )
@@ -149,10 +163,11 @@ class _Loop:
     """Steps and epochs over one set of counters."""
 
     def __init__(self, counters: Counters, make: StepMaker, run_step: StepRunner,
-                 optimizer: torch.optim.Optimizer, store: StateStore, config: TrainConfig,
+                 optimizer: SplitAdam, average: WeightAverage, store: StateStore, config: TrainConfig,
                  progress: Progress, log: Callable[[str, float, int], None]) -> None:
         self.counters, self.make, self.run_step = counters, make, run_step
-        self.optimizer, self.store, self.config = optimizer, store, config
+        self.optimizer, self.average = optimizer, average
+        self.store, self.config = store, config
         self.progress, self.log = progress, log
         self.total = config.epochs * make.steps_per_epoch
 
@@ -163,14 +178,14 @@ class _Loop:
         while not counters.finished:
             epoch = counters.step // per_epoch
             lr = self.config.learning_rate * self.config.lr_gamma**epoch
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            self.optimizer.set_learning_rate(lr)
             self._steps(epoch, range(counters.step, (epoch + 1) * per_epoch))
-            self._end_epoch(epoch, lr, score_now())
+            with self.average.applied():
+                self._end_epoch(epoch, lr, score_now())
             self._save()
 
     def _save(self) -> None:
-        self.store.save(self.counters, self.run_step.model, self.optimizer)
+        self.store.save(self.counters, self.run_step.model, self.optimizer, self.average)
 
     def _steps(self, epoch: int, numbers: range) -> None:
         counters, began, rows = self.counters, time.perf_counter(), 0
@@ -178,6 +193,7 @@ class _Loop:
         for step in prepared_ahead(self.make, numbers):
             loss = self.run_step(step)
             counters.step += 1
+            self.average.update(counters.step)
             rows += step.num_rows
             counters.epoch_loss += loss * step.num_rows
             counters.epoch_rows += step.num_rows
@@ -189,7 +205,7 @@ class _Loop:
                 (self.total - counters.step) * spent_s / done))
             self.log("train/loss", loss, counters.step)
             if (counters.step % self.config.checkpoint_every_steps == 0
-                    and counters.step < numbers.stop):
+                    and counters.step < numbers.stop and self.store.is_due):
                 self._save()
 
     def _end_epoch(self, epoch: int, lr: float, value: float) -> None:
@@ -257,30 +273,6 @@ def _fresh_model(schema: GraphSchema, config: ModelConfig, seed: int):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "weights", 0))
         return build_model(schema, config)
-
-
-def run_digest(graph: TemporalGraph, split: Split, queue: NegativeQueue, model_config: ModelConfig,
-               train_config: TrainConfig) -> str:
-    """Digest of all that decides what a step computes, but for relrec's own code."""
-    content = {
-        "torch": str(torch.__version__),
-        "graph": _digest_of(graph), "split": split.record.digest, "queue": queue.record.digest,
-        "model": model_config.model_dump(mode="json"),
-        "train": train_config.model_dump(mode="json", exclude={"checkpoint_every_steps"}),
-    }
-    return hashlib.sha256(json_bytes(content)).hexdigest()
-
-
-def _digest_of(graph: TemporalGraph[np.ndarray]) -> str:
-    """The record's digest; for a graph made in memory, one over its edges."""
-    if graph.record is not None:
-        return graph.record.digest
-    digest = hashlib.sha256(repr(graph.num_nodes).encode())
-    for relation, adjacency in graph.adjacency.items():
-        digest.update(relation.key.encode())
-        for array in (adjacency.indptr, adjacency.neighbor, adjacency.time):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import pytest
 from model_core.config import EvaluateConfig
 from model_core.evaluation.baselines import BASELINES
 from model_core.evaluation.ranking import rank
-from tests.conformance.worlds import WORLDS, mean_average_precision
+from tests.conformance.making import mean_average_precision
+from tests.conformance.worlds import WORLDS
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +52,9 @@ def test_only_taste_helps_on_the_checkerboard(test_map):
     assert value["item_knn"] > 1.5 * world.chance
     assert value["item_knn"] > 1.5 * max(value["popularity"], value["recent_popularity"])
     assert value["past_then_popular"] < world.chance
+
+
+def test_the_fitted_blend_is_near_the_best_in_every_world(test_map):
+    for world, value in test_map.values():
+        others = max(map_ for name, map_ in value.items() if name != "blend")
+        assert value["blend"] > 0.9 * min(others, world.oracle)

@@ -14,11 +14,13 @@ from model_core.losses.softmax import softmax_loss
 from model_core.models import MODELS
 from model_core.models.scorer import ModelScorer
 from model_core.negatives.build import build_negative_queue
+from model_core.priors.build import make_priors
 from model_core.training.checkpoint import Checkpoint, build_model, write_checkpoint
 from model_core.training.progress import SilentProgress
 from model_core.training.state import weights_of
 from model_core.training.trainer import train
-from tests.conformance.worlds import WORLDS, K, mean_average_precision, top_k
+from tests.conformance.making import K, mean_average_precision, top_k
+from tests.conformance.worlds import WORLDS
 from tests.models.graphs import NOW, batch_of, catalogue, retail_graph
 
 MODEL = ModelConfig(channels=32, embedding_dim=16, encoder_blocks=1, dropout=0.0, num_neighbors=32)
@@ -68,6 +70,19 @@ def test_learns_the_world(worlds, tmp_path, name, world_name):
         f"the oracle {world.oracle:.3f}")
 
 
+@pytest.mark.parametrize("world_name", ["never_again", "fashion"])
+def test_what_only_counting_can_know(worlds, tmp_path, world_name):
+    """The two worlds tell a model with pair priors from one without."""
+    world, queue = worlds[world_name]
+    checkpoint = train(
+        world.graph, world.split, queue, MODEL.model_copy(update={"use_priors": False}), TRAIN,
+        tmp_path / "checkpoint", validate=lambda scorer: value_of(scorer, world.split.val),
+        progress=SilentProgress())
+    least, most = world.expected["contextgnn without priors"]
+    value = value_of(checkpoint.scorer(world.graph), world.split.test)
+    assert least <= value <= most < world.expected["contextgnn"][0]
+
+
 def test_sampled_softmax_learns_as_well(worlds, tmp_path):
     world, queue = worlds["rebuy"]
     config = TRAIN.model_copy(update={"loss": "sampled", "num_classes": 100})
@@ -97,7 +112,8 @@ def test_worlds_tell_rankers_apart(worlds, world_name):
     assert least_learned > 3 * world.chance
     assert least_learned <= world.oracle
     trivial = {"rebuy": "popularity", "checkerboard": "past_then_popular",
-               "popularity": "past_then_popular"}[world_name]
+               "popularity": "past_then_popular", "never_again": "popularity",
+               "fashion": "popularity"}[world_name]
     assert world.expected[trivial][1] < least_learned
 
 
@@ -158,7 +174,12 @@ def test_rows_after_the_seed_time_change_nothing(case):
         number = columns.number.copy()
         number[late] = rng.normal(size=number[late].shape) * 100
         changed[table] = dataclasses.replace(columns, number=number)
-    other = dataclasses.replace(graph, columns=changed)
+    events = graph.interactions
+    late = events.time > bound
+    item = np.where(late, rng.permutation(events.item), events.item)
+    other = dataclasses.replace(
+        graph, columns=changed, interactions=dataclasses.replace(events, item=item))
+    assert not np.array_equal(item, events.item)
     users, times = list(range(12)), [bound] * 12
     assert torch.equal(scores_of(case, users, times), scores_of((other, None, model), users, times))
     now = [NOW] * 12
@@ -168,6 +189,8 @@ def test_rows_after_the_seed_time_change_nothing(case):
 def test_gradients_reach_every_parameter(case):
     graph, config, _ = case
     model = build_model(GraphSchema.of(graph), config).train()
+    if model.has_pair:  # beside a prior it starts at zero, and nothing would reach the states
+        torch.nn.init.ones_(model.pair_gain)
     users = list(range(12))
     scores = model(batch_of(graph, users, [NOW] * 12), catalogue(model, graph),
                    torch.Generator().manual_seed(0))
@@ -179,9 +202,12 @@ def test_gradients_reach_every_parameter(case):
 
 def test_checkpoint_round_trip(case, tmp_path):
     graph, config, model = case
+    settings = None if model.prior is None else {
+        "window_s": NOW // 5, "num_similar": config.num_similar, "num_popular": config.num_popular}
     write_checkpoint(
         tmp_path / "c", weights=weights_of(model), model_config=config, train_config=TRAIN,
-        schema=GraphSchema.of(graph), fan_out=[8, 4, 2], curves=[], training={"nodes_per_seed": 9.0})
+        schema=GraphSchema.of(graph), fan_out=[8, 4, 2], curves=[],
+        training={"nodes_per_seed": 9.0, "priors": settings})
     loaded = Checkpoint.open(tmp_path / "c", verify="digest")
     assert loaded.model_config == config
     assert loaded.schema == GraphSchema.of(graph)
@@ -189,6 +215,8 @@ def test_checkpoint_round_trip(case, tmp_path):
     assert type(again) is MODELS[config.name]
     assert not again.training
     entity, time = torch.arange(12), torch.full((12,), NOW)
+    priors = None if settings is None else make_priors(graph, **settings)
+    assert (loaded.priors(graph) is None) == (priors is None)
     assert torch.equal(
         loaded.scorer(graph)(entity, time),
-        ModelScorer(model, graph.to_torch(), [8, 4, 2], nodes_per_seed=9.0)(entity, time))
+        ModelScorer(model, graph.to_torch(), [8, 4, 2], nodes_per_seed=9.0, priors=priors)(entity, time))

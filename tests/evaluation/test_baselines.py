@@ -11,16 +11,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 
 from model_core.config import EvaluateConfig
-from model_core.evaluation.baselines import BASELINES, item_knn
+from model_core.evaluation.baselines import BASELINES
 from model_core.evaluation.baselines.per_time import PerTimeScorer
-from tests.factories import make_shop
+from tests.factories import make_seeds, make_shop
 
 NUM_USERS, NUM_ITEMS, WINDOW = 5, 7, 4
 CONFIG = EvaluateConfig(num_knn_neighbors=3)
-SPLIT = SimpleNamespace(window_s=WINDOW)
+SPLIT = SimpleNamespace(window_s=WINDOW, eval_k=3, val=make_seeds([(0, 3, [1, 2]), (3, 3, [5])]))
 
 events = st.lists(
     st.tuples(st.integers(0, NUM_USERS - 1), st.integers(0, NUM_ITEMS - 1), st.integers(0, 12)),
@@ -142,23 +141,3 @@ def test_knowledge_is_built_once_per_time():
     for _ in range(3):
         scorer(torch.tensor([0, 1]), torch.tensor([2, 6]))
     assert built == [2, 6]
-
-
-@pytest.mark.parametrize("full_block", [0, 10**9])  # never dense, always dense
-def test_nearest_items_whatever_the_chunks_and_the_way(monkeypatch, full_block):
-    dense = (np.random.default_rng(1).random((40, 25)) < 0.2).astype(np.float32)
-    norm = np.sqrt(dense.sum(axis=0))
-    cosine = (dense / norm).T @ (dense / norm)
-    np.fill_diagonal(cosine, 0)
-    expected = np.zeros_like(cosine)
-    for item, row in enumerate(cosine.round(6)):
-        near = sorted(np.flatnonzero(row), key=lambda j: (-row[j], j))[:4]
-        expected[item, near] = cosine[item, near]
-    monkeypatch.setattr(item_knn, "_FULL_BLOCK", full_block)
-    for products in (10**9, 200):
-        monkeypatch.setattr(item_knn, "_CHUNK_PRODUCTS", products)
-        found = item_knn.nearest_items(sparse.csr_array(dense), 4).toarray()
-        np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-6)
-        clear = np.sort(cosine)[:, -4] - np.sort(cosine)[:, -5] > 1e-5  # no tie at the cut
-        assert clear.sum() > 5
-        np.testing.assert_allclose(found[clear], expected[clear], atol=1e-6)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html.parser
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from model_core.config import EvaluateConfig, ModelConfig, TrainConfig
+from model_core.config import TrainConfig
 from model_core.errors import ConfigError
 from model_core.evaluation.baselines import BASELINES
 from model_core.evaluation.evaluate import evaluate
@@ -22,77 +21,23 @@ from model_core.evaluation.scoring import evaluate_scorers
 from model_core.evaluation.slices import slice_targets
 from model_core.evaluation.validation import map_validator
 from model_core.records import file_sha256
-from tests.factories import DAY, Rows, make_graph, make_seeds, make_split
-
-NUM_USERS, NUM_ITEMS = 30, 20
-VAL, TEST, WINDOW = 100 * DAY, 120 * DAY, 10 * DAY
-CONFIG = EvaluateConfig(ks=(3, 5), num_bootstrap=200, batch_size=7)
-
-
-def truth_of(user, time):
-    """A repeat, something new, and for some users an item that does not exist yet."""
-    return [user % 10, 10 + user % 7, *([19] if user % 3 == 0 else [])]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Users met item ``u % 10``; item 19 is born after the test time; the last user is new."""
-    events = [(u, u % 10, (1 + u) * DAY) for u in range(NUM_USERS - 1)]
-    events += [(u, (u + 1) % 10, (40 + u) * DAY) for u in range(NUM_USERS - 1)]
-    user, item, time = (np.array([e[i] for e in events]) for i in range(3))
-    born = np.zeros(NUM_ITEMS, dtype=np.int64)
-    born[19] = TEST + 1
-    graph = make_graph(
-        {"users": Rows(NUM_USERS), "items": Rows(NUM_ITEMS, born),
-         "events": Rows(len(events), time, {"user_id": ("users", user), "item_id": ("items", item)})},
-        "users", "items", events, last_time=TEST,
-    )
-    split = make_split(
-        tmp_path_factory.mktemp("evaluate") / "split",
-        make_seeds([(u, 60 * DAY, [u % 10]) for u in range(NUM_USERS)]),
-        make_seeds([(u, VAL, truth_of(u, VAL)) for u in range(NUM_USERS)]),
-        make_seeds([(u, TEST, truth_of(u, TEST)) for u in range(NUM_USERS)]),
-        num_entities=NUM_USERS, num_items=NUM_ITEMS, window_s=WINDOW, val_time=VAL, test_time=TEST,
-        eval_k=4,
-    )
-    return graph, split
-
-
-def knows_all(entity, time):
-    scores = np.zeros((len(entity), NUM_ITEMS), dtype=np.float32)
-    for row, user in enumerate(entity):
-        scores[row, truth_of(int(user), 0)] = 1.0
-    return scores
-
-
-def knows_nothing(entity, time):
-    return np.tile(-np.arange(NUM_ITEMS, dtype=np.float32)[::-1], (len(entity), 1))
-
-
-def checkpoint(score):
-    return SimpleNamespace(
-        model_config=ModelConfig(), train_config=TrainConfig(), fan_out=(16, 8),
-        meta={"num_parameters": 10, "best_epoch": 2},
-        curves=({"epoch": 1, "loss": 2.0, "val_map": 0.1, "seeds_per_s": 900.0},
-                {"epoch": 2, "loss": 1.5, "val_map": 0.2, "seeds_per_s": 1_000.0}),
-        scorer=lambda graph, device: from_numpy_scorer(score),
-    )
-
-
-@pytest.fixture(scope="module")
-def made(world, tmp_path_factory):
-    graph, split = world
-    folder, lines = tmp_path_factory.mktemp("report"), []
-    report = evaluate(checkpoint(knows_all), graph, split, None, CONFIG, folder / "report",
-                      html=folder / "report.html", seed=3, device="cpu",
-                      context={"dataset": "a <b> shop", "task": "buy"}, progress=lines.append)
-    return report, folder, lines
+from tests.evaluation.shop import (
+    CONFIG,
+    NUM_ITEMS,
+    NUM_USERS,
+    TEST,
+    VAL,
+    checkpoint,
+    knows_all,
+    knows_nothing,
+)
+from tests.factories import make_seeds
 
 
 def test_the_table_has_every_split_mask_model_metric_and_k(made):
     report = made[0]
     keys = {(r["split"], r["mask"], r["model"], r["metric"], r["k"]) for r in report.metrics}
-    assert len(keys) == len(report.metrics) == 2 * 3 * 5 * 6 * 3  # k: 3, 5 and the task's 4
+    assert len(keys) == len(report.metrics) == 2 * 3 * 6 * 6 * 3  # k: 3, 5 and the task's 4
     assert {key[2] for key in keys} == {"contextgnn", *BASELINES}
     for row in report.metrics:
         assert row["ci_low"] <= row["mean"] + 1e-12
@@ -137,7 +82,7 @@ def test_slices_divide_the_targets(made, world):
 def test_per_user_values_have_the_means_of_the_table(made):
     report = made[0]
     per_user = report.per_user()
-    assert per_user.num_rows == 2 * 3 * 5 * NUM_USERS
+    assert per_user.num_rows == 2 * 3 * 6 * NUM_USERS
     for model in ("contextgnn", "item_knn"):
         rows = per_user.filter((pc.field("model") == model) & (pc.field("split") == "val")
                                & (pc.field("mask") == "seen"))
@@ -188,58 +133,13 @@ def test_the_record_opens_and_is_the_same_again(made, world, tmp_path):
     assert any("test, item_knn: 30 users ranked" in line for line in lines)
     headline = report.headline()
     assert headline["test_map_at_4_contextgnn"] == 1.0
-    assert len(headline) == 2 * 5
+    assert len(headline) == 2 * 6
     graph, split = world
     second = evaluate(checkpoint(knows_all), graph, split, None, CONFIG, tmp_path / "report",
                       html=tmp_path / "report.html", seed=3, device="cpu",
                       context={"dataset": "a <b> shop", "task": "buy"})
     assert second.record.digest == report.record.digest
     assert file_sha256(tmp_path / "report.html") == file_sha256(folder / "report.html")
-
-
-class Page(html.parser.HTMLParser):
-    VOID = frozenset({"meta", "br"})
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.links, self.svgs, self.text = [], [], 0, []
-
-    def handle_starttag(self, tag, attributes):
-        self.links += [value for key, value in attributes if key in ("src", "href", "srcset")]
-        self.svgs += tag == "svg"
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"<{tag}> closed out of order"
-
-    def handle_startendtag(self, tag, attributes):
-        pass
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def test_the_page_stands_alone_and_says_the_numbers(made):
-    report, folder, _ = made
-    source = (folder / "report.html").read_text()
-    page = Page()
-    page.feed(source)
-    text = " ".join(page.text)
-    assert page.open == []
-    assert page.links == []
-    assert "url(" not in source
-    assert "<script" not in source
-    assert page.svgs == 4  # val and test bars, loss and validation curves
-    assert "a <b> shop" in text
-    assert "<b>" not in source
-    for model in ("contextgnn", *BASELINES):
-        assert model in text
-    mean = report.find(split="test", mask="none", model="item_knn", metric="map", k=4)["mean"]
-    assert f"{mean:.4f}" in text
-    assert "Promoted" in text
-    assert "16 / 8" in text
-    assert "1970-05-01" in text
 
 
 def test_intervals_do_not_depend_on_what_else_is_evaluated(world):

@@ -47,14 +47,16 @@ def bundle(world, checkpoint, tmp_path_factory):
 
 def served(bundle, graph, **kwargs):
     return Recommender(ScoringSession(bundle.model_path, num_threads=2), bundle.schema, bundle.fan_out,
-                       np.asarray(bundle.item_vectors), np.asarray(bundle.item_id), graph, **kwargs)
+                       np.asarray(bundle.item_vectors), np.asarray(bundle.item_id), graph,
+                       priors=bundle.priors(graph), **kwargs)
 
 
 def test_bundle_holds_what_serving_needs(world, bundle):
     graph, _ = world
-    assert set(bundle.record.files) == {"model.onnx", "item_vectors.npy", "item_id.npy", "schema.json",
-                                        "config.json", "MODEL_CARD.md"}
-    assert bundle.item_vectors.shape == (graph.num_items, 8)
+    assert set(bundle.record.files) == {
+        "model.onnx", "item_vectors.npy", "item_id.npy", "schema.json", "config.json", "MODEL_CARD.md",
+        *(f"neighbors/{name}.npy" for name in ("time", "key", "neighbor", "cosine"))}
+    assert bundle.item_vectors.shape == (graph.num_items, 8 + 2)  # with the item biases
     assert bundle.item_vectors.dtype == np.float32
     assert bundle.item_id.tolist() == list(range(graph.num_items))
     assert bundle.num_entities == graph.num_entities
@@ -78,7 +80,8 @@ def test_the_graph_sums_by_scatter_elements(bundle):
 def test_ranking_agrees_over_many_edges_with_threads_repeatedly(world, checkpoint, bundle):
     graph, _ = world
     tensors = graph.to_torch()
-    entity, time = np.arange(400) % 40, np.full(400, 95 * 86_400)
+    # A time of the bundle's own item-item similarity; at others the checkpoint computes anew.
+    entity, time = np.arange(400) % 40, np.full(400, 90 * 86_400)
     drawn = sample(tensors, torch.from_numpy(entity), torch.from_numpy(time), bundle.fan_out)
     assert sum(len(src) for src, _ in drawn.edge.values()) >= 50_000
     with torch.no_grad():
@@ -124,7 +127,7 @@ def nudge_largest_weight(path):
     graph = onnx.load(path)
     weight = max(graph.graph.initializer, key=lambda entry: np.prod(entry.dims))
     values = numpy_helper.to_array(weight).copy()
-    values.reshape(-1)[:20] += 0.05
+    values += 0.05
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     onnx.save(graph, path)
 
@@ -184,7 +187,8 @@ def test_a_wrong_id_map_is_refused(world, checkpoint, bundle):
             return ids[:, ::-1], scores
 
     base = served(bundle, graph)
-    recommender = Reversed(base.session, base.schema, base.fan_out, base.item_vectors, base.item_id, graph)
+    recommender = Reversed(base.session, base.schema, base.fan_out, base.item_vectors, base.item_id, graph,
+                           priors=base.priors)
     with pytest.raises(ExportError, match="place 1"):
         prove_parity(checkpoint.scorer(graph.to_torch(), "cpu"), recommender, split, CONFIG)
 
@@ -221,8 +225,9 @@ def test_parity_users_are_spread_over_val_and_test(world):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"item_vectors": "lookup", "use_pair": False},
-     {"fan_out": (6, 4, 2), "use_tower": False, "encoder_blocks": 0, "strategy": "uniform"}],
+    [{"item_vectors": "lookup", "use_pair": False, "use_priors": False},
+     {"fan_out": (6, 4, 2), "use_tower": False, "encoder_blocks": 0, "strategy": "uniform",
+      "fusion": "replace", "num_similar": 0}],
 )
 def test_every_variant_exports(tmp_path, settings):
     graph = shop(num_users=12, num_items=4, num_events=80)
@@ -230,6 +235,10 @@ def test_every_variant_exports(tmp_path, settings):
     made = export_bundle(untrained(graph, tmp_path / "checkpoint", **settings), graph, split,
                          CONFIG, tmp_path / "bundle")
     assert made.parity["k"] == 4, "a catalogue smaller than K"
+    assert made.parity["largest_difference"] <= 1e-5
+    with_priors = settings.get("use_priors", True)
+    assert (made.record.path / "neighbors").is_dir() == with_priors
+    assert (Bundle.open(made.record.path).priors(graph) is not None) == with_priors
 
 
 def test_another_graph_is_refused(world, checkpoint, tmp_path):

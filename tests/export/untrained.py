@@ -32,7 +32,7 @@ def shop(num_users=40, num_items=30, num_events=6_000, seed=0) -> TemporalGraph[
             "events": Rows(num_events, time, {"user_id": ("users", user), "item_id": ("items", item)},
                            number=rng.normal(size=(num_events, 1))),
         },
-        "users", "items",
+        "users", "items", list(zip(user.tolist(), item.tolist(), time.tolist(), strict=True)),
     )
 
 
@@ -76,13 +76,24 @@ def seeds_of(graph: TemporalGraph[np.ndarray], folder: Path) -> Split:
 def untrained(
     graph: TemporalGraph, folder: Path, fan_out: tuple[int, ...] = (64, 32), **settings
 ) -> Checkpoint:
-    """A checkpoint of a model that was only initialised."""
+    """A checkpoint of a model that was only initialised, what starts at zero or one too."""
     config = ModelConfig(**({"channels": 16, "embedding_dim": 8, "encoder_blocks": 1} | settings),
                          num_layers=len(fan_out))
     schema = GraphSchema.of(graph)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model(schema, config)
+        if model.item_bias is not None:
+            torch.nn.init.normal_(model.item_bias.bias.weight)
+        if model.prior is not None:
+            torch.nn.init.normal_(model.prior.mean)
+            torch.nn.init.uniform_(model.prior.scale, 0.5, 2.0)
+        if model.has_pair:
+            model.pair_gain.data.fill_(1.0)
+        if model.gate is not None:
+            model.far_shift.fill_(0.7)
     return write_checkpoint(
         folder, weights=model.state_dict(), model_config=config, train_config=TrainConfig(),
-        schema=schema, fan_out=fan_out, curves=[], training={"nodes_per_seed": 100.0})
+        schema=schema, fan_out=fan_out, curves=[],
+        training={"nodes_per_seed": 100.0, "priors": None if model.prior is None else {
+            "window_s": 10 * DAY, "num_similar": config.num_similar, "num_popular": config.num_popular}})

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from model_core.graph.temporal_graph import UNTIMED
 from model_core.losses.softmax import softmax_loss, unborn
 from model_core.negatives.classes import sample_classes
+from tests.negatives.proposals import make_proposals
 
 
 def slow_loss(scores, positives, masked, log_q):
@@ -71,6 +73,38 @@ def test_known_positives_are_no_negatives_where_they_do_not_compete():
 
 
 @settings(max_examples=60, deadline=None)
+@given(problems(), st.booleans(), st.data())
+def test_row_weights_weigh_the_losses_of_the_rows(problem, compete, data):
+    scores, positives, masked, log_q = problem
+    weight = [data.draw(st.floats(0, 5)) for _ in positives]
+    kwargs = {"log_q": torch.tensor(log_q), "positives_compete": compete}
+    expected = sum(
+        w * softmax_loss(scores[r : r + 1], *pairs([own]), masked=torch.tensor(masked[r : r + 1]),
+                         **kwargs).item()
+        for r, (w, own) in enumerate(zip(weight, positives, strict=True)))
+    if compete:  # and once more from the definition
+        assert expected == pytest.approx(sum(
+            w * slow_loss(scores[r : r + 1], [own], masked[r : r + 1], log_q)
+            for r, (w, own) in enumerate(zip(weight, positives, strict=True))), rel=1e-4, abs=1e-4)
+    loss = softmax_loss(scores, *pairs(positives), masked=torch.tensor(masked),
+                        row_weight=torch.tensor(weight), **kwargs)
+    assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("compete", [True, False])
+def test_gradients_follow_the_row_weights(compete):
+    scores = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    row, column = torch.tensor([0, 0, 1, 2]), torch.tensor([1, 4, 0, 2])
+    gradients = []
+    for weight in (None, torch.ones(3), torch.tensor([2.0, 0.0, 0.5])):
+        leaf = scores.clone().requires_grad_()
+        softmax_loss(leaf, row, column, row_weight=weight, positives_compete=compete).backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(gradients[0], gradients[1])
+    torch.testing.assert_close(gradients[2], gradients[0] * torch.tensor([[2.0], [0.0], [0.5]]))
+
+
+@settings(max_examples=60, deadline=None)
 @given(problems())
 def test_without_competing_positives_equals_the_definition(problem):
     scores, positives, masked, log_q = problem
@@ -121,10 +155,8 @@ def test_sampled_on_all_classes_equals_full():
     scores = torch.randn(num_rows, num_items, generator=generator)
     row, positive = torch.tensor([0, 0, 1, 2]), torch.tensor([3, 7, 3, 11])
     classes = sample_classes(
-        torch.randint(num_items, (1, 40), generator=generator),
-        torch.full((1, num_items), -math.log(num_items)),
-        positive=positive, local=torch.arange(num_items), bucket=torch.zeros(3, dtype=torch.int64),
-        num_classes=num_items, generator=generator)
+        make_proposals([np.ones(num_items)]), positive=positive, local=torch.arange(num_items),
+        bucket=torch.zeros(3, dtype=torch.int64), num_classes=num_items, generator=generator)
     assert len(classes.item) == num_items
     full = softmax_loss(scores, row, positive)
     sampled = softmax_loss(scores[:, classes.item], row, classes.position_of(positive),
@@ -138,14 +170,12 @@ def test_sampled_partition_is_unbiased_and_only_with_the_correction():
     num_items, num_tries = 60, 1_000
     scores = torch.randn(1, num_items, generator=generator)
     row, positive = torch.tensor([0]), torch.tensor([5])
-    log_proposal = torch.log_softmax(torch.randn(1, num_items, generator=generator), 1)
+    proposals = make_proposals([torch.randn(num_items, generator=generator).exp().numpy()])
     full = softmax_loss(scores, row, positive).exp().item()
-    candidate = torch.multinomial(
-        log_proposal.exp().expand(num_tries, -1), 64, replacement=True, generator=generator)
     corrected, plain = [], []
-    for draws in candidate:
+    for _ in range(num_tries):
         classes = sample_classes(
-            draws[None], log_proposal, positive=positive, local=torch.tensor([1, 2]),
+            proposals, positive=positive, local=torch.tensor([1, 2]),
             bucket=torch.zeros(1, dtype=torch.int64), num_classes=40, generator=generator)
         args = scores[:, classes.item], row, classes.position_of(positive)
         corrected.append(softmax_loss(*args, log_q=classes.log_q).exp().item())

@@ -16,6 +16,7 @@ from model_core.sampling.batches import Batch
 
 
 def naive_scores(model: ContextGNN, batch: Batch, item_vectors: torch.Tensor) -> torch.Tensor:
+    """float [B, num_items]."""
     schema, config = model.schema, model.config
     state = {}
     for table in schema.tables:
@@ -57,21 +58,84 @@ def naive_scores(model: ContextGNN, batch: Batch, item_vectors: torch.Tensor) ->
             after[table] = torch.stack(rows) if rows else state[table]
         state = after
 
-    scores = torch.zeros(batch.num_seeds, schema.num_items)
-    for seed in range(batch.num_seeds):
-        user = state[schema.entity_table][seed]
+    user = state[schema.entity_table]
+    rows = [
+        _row(model, user[seed], _tower(model, user[seed], item_vectors),
+             _local_scores(model, batch, state, seed), _prior_scores(model, batch, seed))
+        for seed in range(batch.num_seeds)
+    ]
+    return torch.stack(rows) if rows else torch.zeros(0, schema.num_items)
+
+
+def _tower(model: ContextGNN, user: torch.Tensor, item_vectors: torch.Tensor) -> list[torch.Tensor]:
+    config, width = model.config, model.config.embedding_dim
+    if not config.use_tower:
+        return [item_vectors[item, 0] for item in range(model.schema.num_items)]
+    scores = []
+    for item in range(model.schema.num_items):
         p = model.user(user)
-        for item in range(schema.num_items):
-            if config.use_tower:
-                dot = (p * item_vectors[item]).sum() / math.sqrt(config.embedding_dim)
-                scores[seed, item] = dot + model.tower_offset(p)[0]
-            else:
-                scores[seed, item] = item_vectors[item, 0]
-    if model.has_pair:
-        for node, (seed, item) in enumerate(zip(
-                batch.seed[schema.item_table].tolist(), batch.item.tolist(), strict=True)):
-            user, local = state[schema.entity_table][seed], state[schema.item_table][node]
-            dot = (user * local).sum() / math.sqrt(config.channels)
-            scores[seed, item] = (
-                model.pair_item(local)[0] + dot + model.pair_offset(model.user(user))[0])
+        score = (p * item_vectors[item, :width]).sum() / math.sqrt(width) + model.tower_offset(p)[0]
+        if config.item_bias:
+            score = score + model.item_bias.bias.weight[item, 0]
+        scores.append(score)
     return scores
+
+
+def _local_scores(model: ContextGNN, batch: Batch, state: dict, seed: int) -> dict[int, torch.Tensor]:
+    """Pair scores of the items in the seed's own subgraph."""
+    if not model.has_pair:
+        return {}
+    table, user = model.schema.item_table, state[model.schema.entity_table][seed]
+    scores = {}
+    for node, (owner, item) in enumerate(zip(batch.seed[table].tolist(), batch.item.tolist(), strict=True)):
+        if owner == seed:
+            local = state[table][node]
+            dot = (user * local).sum() / math.sqrt(model.config.channels)
+            score = model.pair_item(local)[0] + dot + model.pair_offset(model.user(user))[0]
+            scores[item] = model.pair_gain * score
+    return scores
+
+
+def _prior_scores(model: ContextGNN, batch: Batch, seed: int) -> dict[int, torch.Tensor]:
+    """What counting says about the candidates of the seed."""
+    if model.prior is None:
+        return {}
+    scores = {}
+    for owner, item, feature in zip(batch.prior_seed.tolist(), batch.prior_item.tolist(),
+                                    batch.prior_feature, strict=True):
+        if owner == seed:
+            x = (feature - model.prior.mean) / model.prior.scale
+            for linear in (model.prior.enter, model.prior.middle):
+                x = torch.relu(linear.weight @ x + linear.bias)
+            scores[item] = (model.prior.leave.weight @ x + model.prior.leave.bias)[0]
+    return scores
+
+
+def _row(model: ContextGNN, user: torch.Tensor, tower: list[torch.Tensor],
+         local: dict[int, torch.Tensor], prior: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Fusion of one seed's scores."""
+    config = model.config
+    if config.fusion == "two_level" and (model.has_pair or model.prior is not None):
+        near, far = {}, {}
+        for item, score in enumerate(tower):
+            if item in local or item in prior:
+                bias = model.item_bias.bias.weight[item, 1] if model.item_bias is not None else 0.0
+                near[item] = local.get(item, 0.0) + prior.get(item, 0.0) + bias
+            else:
+                far[item] = score
+        gate = torch.sigmoid(model.gate(model.user(user))[0])
+        # The shift comes after training: the far group is no longer a share of one.
+        share = (1 - gate) * torch.exp(-model.far_shift) if near else 1.0
+        probability = _softmax(near, gate) | _softmax(far, share)
+        return torch.stack([torch.log(probability[item]) for item in range(len(tower))])
+    scores = dict(enumerate(tower))
+    for item, score in local.items():
+        scores[item] = score if config.fusion == "replace" else scores[item] + score
+    for item, score in prior.items():
+        scores[item] = scores[item] + score
+    return torch.stack([scores[item] for item in range(len(tower))])
+
+
+def _softmax(scores: dict[int, torch.Tensor], share) -> dict[int, torch.Tensor]:
+    total = sum(torch.exp(score) for score in scores.values())
+    return {item: share * torch.exp(score) / total for item, score in scores.items()}

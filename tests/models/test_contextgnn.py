@@ -7,6 +7,7 @@ import torch
 from model_core.config import ModelConfig
 from model_core.errors import ConfigError
 from model_core.graph.schema import GraphSchema
+from model_core.models import MODELS
 from tests.factories import make_shop
 from tests.models.graphs import NOW, batch_of, catalogue, retail_graph, small_model
 from tests.models.naive import naive_scores
@@ -34,7 +35,11 @@ def test_scores_equal_the_slow_reference(num_layers, seed):
 
 @pytest.mark.parametrize("config", [
     {"use_pair": False}, {"use_tower": False}, {"item_vectors": "lookup"},
-    {"item_vectors": "feature"}, {"encoder_blocks": 0},
+    {"item_vectors": "feature"}, {"encoder_blocks": 0}, {"item_bias": False}, {"use_priors": False},
+    {"use_pair": False, "use_priors": False},
+    {"fusion": "add"}, {"fusion": "add", "use_pair": False}, {"fusion": "replace"},
+    {"fusion": "replace", "use_priors": False, "item_bias": False},
+    {"fusion": "replace", "use_tower": False},
 ])
 def test_variants_equal_the_slow_reference(config):
     graph = retail_graph()
@@ -46,33 +51,35 @@ def test_variants_equal_the_slow_reference(config):
             model(batch, vectors), naive_scores(model, batch, vectors), rtol=1e-4, atol=1e-5)
 
 
-def test_local_items_get_the_pair_score_and_no_other_item_does():
+def test_a_model_without_priors_reads_no_candidates():
+    """Neither does the two-tower model, whatever its configuration asks for."""
     graph = retail_graph()
-    model = small_model(graph)
     batch = batch_of(graph, USERS, TIMES)
+    assert len(batch.prior_item) > 0
+    bare = dataclasses.replace(batch, prior_seed=batch.prior_seed[:0], prior_item=batch.prior_item[:0],
+                               prior_feature=batch.prior_feature[:0])
+    for model in (small_model(graph, use_priors=False), small_model(graph, "two_tower")):
+        assert model.prior is None
+        with torch.no_grad():
+            vectors = catalogue(model, graph)
+            assert torch.equal(model(batch, vectors), model(bare, vectors))
     with torch.no_grad():
-        vectors, readout = catalogue(model, graph), model.read_out(batch)
-        scores, tower = model(batch, vectors), model.tower_scores(readout, vectors)
-    local = torch.zeros_like(scores, dtype=torch.bool)
-    local[readout.local_seed, readout.local_item] = True
-    assert 0 < local.sum() < local.numel()
-    assert len(readout.local_item) == local.sum()  # (seed, item) pairs are unique
-    torch.testing.assert_close(scores[readout.local_seed, readout.local_item], readout.local_score)
-    torch.testing.assert_close(scores[~local], tower[~local])
-    assert not torch.isclose(scores[local], tower[local]).any()
+        model = small_model(graph)
+        vectors = catalogue(model, graph)
+        assert not torch.equal(model(batch, vectors), model(bare, vectors))
+        torch.testing.assert_close(model(bare, vectors), naive_scores(model, bare, vectors),
+                                   rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["contextgnn", "two_tower"])
-def test_class_scores_are_columns_of_the_catalogue(name):
+def test_item_bias_needs_a_tower_and_starts_at_zero():
     graph = retail_graph()
-    model = small_model(graph, name)
-    batch = batch_of(graph, USERS, TIMES)
-    classes = torch.tensor([14, 2, 9, 0, 5])
-    with torch.no_grad():
-        columns = graph.to_torch().columns["items"]
-        some = model.class_scores(
-            model.read_out(batch), model.item_vectors(columns, rows=classes), classes)
-        torch.testing.assert_close(some, model(batch, catalogue(model, graph))[:, classes])
+    schema = GraphSchema.of(graph)
+    fresh = MODELS["contextgnn"](schema, ModelConfig(channels=12, embedding_dim=6), 3)
+    assert not fresh.item_bias.bias.weight.any()
+    assert catalogue(fresh, graph).shape == (15, 6 + 2)  # among all items, and among near ones
+    assert catalogue(small_model(graph, fusion="add"), graph).shape == (15, 6 + 1)
+    assert small_model(graph, use_tower=False).item_bias is None
+    assert catalogue(small_model(graph, item_bias=False), graph).shape == (15, 6)
 
 
 def test_distinct_rows_are_encoded_once(monkeypatch):
@@ -113,7 +120,7 @@ def test_feature_vectors_need_columns():
     shop = make_shop([(0, 1, 5)], 2, 3)
     with pytest.raises(ConfigError, match="no feature columns"):
         small_model(shop, num_layers=2, item_vectors="feature")
-    assert catalogue(small_model(shop, num_layers=2), shop).shape == (3, 6)
+    assert catalogue(small_model(shop, num_layers=2), shop).shape == (3, 8)  # and two biases
 
 
 def test_chunked_feature_vectors_equal_whole_ones(monkeypatch):
@@ -155,7 +162,7 @@ def test_bfloat16_autocast_runs_and_stays_close():
     np.testing.assert_allclose(scores.detach().float(), exact.detach(), atol=0.15)
 
 
-def test_default_configuration_is_the_authors():
+def test_default_widths_are_the_authors():
     config = ModelConfig()
     assert (config.channels, config.embedding_dim, config.encoder_blocks, config.dropout) == (
         128, 64, 4, 0.2)

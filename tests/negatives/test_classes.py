@@ -9,22 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_core.graph.temporal_graph import UNTIMED
-from model_core.negatives.classes import hard_classes, may_compete, sample_classes
+from model_core.losses.softmax import unborn
+from model_core.negatives.classes import hard_classes, log_inclusion, sample_classes
+from tests.negatives.proposals import make_proposals
 
 NUM_ITEMS = 40
+BIRTH = np.where(np.arange(NUM_ITEMS) >= NUM_ITEMS - 5, 15, UNTIMED)
 
 
-def make_queue(size, seed=0, num_items=NUM_ITEMS, num_buckets=2):
-    """Skewed popularity, 30 % uniform; in bucket 0 the last five items are unborn."""
+def make_queue(seed=0):
+    """Skewed popularity, 30 % uniform; in bucket 0 (time 10) the last five items are unborn."""
     rng = np.random.default_rng(seed)
-    born = np.ones((num_buckets, num_items))
-    born[0, -5:] = 0
-    popular = rng.pareto(1.0, (num_buckets, num_items)) * born
-    q = 0.7 * popular / popular.sum(1, keepdims=True) + 0.3 * born / born.sum(1, keepdims=True)
-    candidate = np.stack([rng.choice(num_items, size, p=row) for row in q])
-    with np.errstate(divide="ignore"):
-        log_proposal = np.log(q).astype(np.float32)
-    return torch.from_numpy(candidate), torch.from_numpy(log_proposal)
+    return make_proposals([rng.pareto(1.0, NUM_ITEMS) for _ in range(2)], 0.3, BIRTH)
 
 
 def generator(seed=0):
@@ -38,9 +34,8 @@ ITEMS = st.lists(st.integers(0, NUM_ITEMS - 1), max_size=25)
 @given(positive=ITEMS, local=ITEMS, hard=st.none() | ITEMS, num_classes=st.integers(1, 50),
        buckets=st.lists(st.integers(0, 1), max_size=6), seed=st.integers(0, 99))
 def test_priorities(positive, local, hard, num_classes, buckets, seed):
-    candidate, log_proposal = make_queue(30)
     found = sample_classes(
-        candidate, log_proposal, positive=torch.tensor(positive, dtype=torch.int64),
+        make_queue(), positive=torch.tensor(positive, dtype=torch.int64),
         local=torch.tensor(local, dtype=torch.int64), bucket=torch.tensor(buckets, dtype=torch.int64),
         num_classes=num_classes, generator=generator(seed),
         hard=None if hard is None else torch.tensor(hard, dtype=torch.int64))
@@ -68,13 +63,24 @@ def test_priorities(positive, local, hard, num_classes, buckets, seed):
         assert found.item[where].tolist() == positive
 
 
-def estimate(score, num_classes, seed, *, queue, buckets, row, positive, local, time, birth):
-    """Sampled sum of exponentials over each row's competitors, [B]."""
-    found = sample_classes(*queue, positive=positive, local=local, bucket=buckets,
-                           num_classes=num_classes, generator=generator(seed))
-    allowed = may_compete(found, time, birth, row, positive)
-    logits = score[:, found.item] - found.log_q
-    return logits.masked_fill(~allowed, -torch.inf).exp().sum(1), found
+def competing(found, setting):
+    """bool [B, C]: born, and not the row's own positive."""
+    allowed = ~unborn(setting["birth"][found.item], setting["time"])
+    allowed[setting["row"], found.position_of(setting["positive"])] = False
+    return allowed
+
+
+def draw(setting, num_classes, seed):
+    return sample_classes(
+        make_queue(), positive=setting["positive"], local=setting["local"],
+        bucket=setting["buckets"], num_classes=num_classes, generator=generator(seed))
+
+
+def sampled_sum(score, num_classes, seed, setting, corrected=True):
+    """Sum of exponentials over each row's competitors among the sampled classes, [B]."""
+    found = draw(setting, num_classes, seed)
+    logits = score[:, found.item] - (found.log_q if corrected else 0)
+    return logits.masked_fill(~competing(found, setting), -torch.inf).exp().sum(1)
 
 
 def world(seed=0, num_rows=6):
@@ -98,32 +104,24 @@ def full(score, setting):
 
 @pytest.mark.parametrize("num_classes", [12, 30])
 def test_partition_estimate_is_unbiased(num_classes):
-    """The mean over fresh queues is the full sum of exponentials, within its own error."""
+    """The mean over steps is the full sum of exponentials, within its own error."""
     setting, score = world()
     exact = full(score, setting)[0].exp().sum(1)
-    values = torch.stack([
-        estimate(score, num_classes, seed, queue=fresh(seed), **setting)[0]
-        for seed in range(1_500)])
+    values = torch.stack([sampled_sum(score, num_classes, seed, setting) for seed in range(1_500)])
     error = values.std(0) / len(values) ** 0.5
     assert ((values.mean(0) - exact).abs() < 4 * error).all()
     assert (error / exact < 0.05).all()  # tight enough to notice a wrong weight
-    uncorrected = torch.stack([uncorrected_sum(score, num_classes, seed, setting) for seed in range(300)])
-    assert (uncorrected.mean(0) < 0.9 * exact).any()
+    plain = torch.stack([
+        sampled_sum(score, num_classes, seed, setting, corrected=False) for seed in range(300)])
+    assert (plain.mean(0) < 0.9 * exact).any()
 
 
-def fresh(seed):
-    """New candidates from the same proposals: what a bucket's draws are samples of."""
-    _, log_proposal = make_queue(1)
-    candidate = torch.multinomial(log_proposal.double().exp(), 40, replacement=True,
-                                  generator=generator(seed + 10**6))
-    return candidate, log_proposal
-
-
-def uncorrected_sum(score, num_classes, seed, setting):
-    found = sample_classes(*fresh(seed), positive=setting["positive"], local=setting["local"],
-                           bucket=setting["buckets"], num_classes=num_classes, generator=generator(seed))
-    allowed = may_compete(found, setting["time"], setting["birth"], setting["row"], setting["positive"])
-    return score[:, found.item].masked_fill(~allowed, -torch.inf).exp().sum(1)
+def test_inclusion_probability_by_hand():
+    """1 - (1 - 1/2)² = 3/4; three draws of a rare item are three chances."""
+    found = log_inclusion(torch.tensor([0.5, 1.0], dtype=torch.float64), 2).exp()
+    assert found.tolist() == pytest.approx([0.75, 1.0])
+    rare = log_inclusion(torch.tensor([1e-12], dtype=torch.float64), 3).item()
+    assert rare == pytest.approx(np.log(3e-12), abs=1e-6)
 
 
 def loss_of(score, setting, competitors):
@@ -138,19 +136,12 @@ def test_loss_and_gradient_approach_the_full_softmax():
     masked, _ = full(score, setting)
     exact = loss_of(score, setting, masked)
     (exact_gradient,) = torch.autograd.grad(exact, score)
-    size = 100_000
-    _, log_proposal = make_queue(1)
-    queue = (torch.multinomial(log_proposal.double().exp(), size, replacement=True,
-                               generator=generator()), log_proposal)
     distance = []
     for num_classes in (15, 60, 500, 50_000):
         gaps, gradients = [], []
         for seed in range(40):
-            found = sample_classes(*queue, positive=setting["positive"], local=setting["local"],
-                                   bucket=setting["buckets"], num_classes=num_classes,
-                                   generator=generator(seed))
-            allowed = may_compete(found, setting["time"], setting["birth"], setting["row"],
-                                  setting["positive"])
+            found = draw(setting, num_classes, seed)
+            allowed = competing(found, setting)
             logits = (score[:, found.item] - found.log_q).masked_fill(~allowed, -torch.inf)
             loss = loss_of(score, setting, logits)
             gaps.append(float((loss - exact).abs().detach()))
@@ -163,46 +154,35 @@ def test_loss_and_gradient_approach_the_full_softmax():
     assert distance[-1][1] < 1e-5
 
 
-def test_unborn_items_and_known_positives_do_not_compete():
-    setting, score = world()
-    _, found = estimate(score, 40, 0, queue=fresh(0), **setting)
-    allowed = may_compete(found, setting["time"], setting["birth"], setting["row"], setting["positive"])
-    for row in range(6):
-        for at, item in enumerate(found.item.tolist()):
-            own = item == setting["positive"][row]
-            unborn = item >= NUM_ITEMS - 5 and setting["time"][row] < 15
-            assert bool(allowed[row, at]) == (not own and not unborn)
-    assert (~allowed).sum() > 6  # an unborn class was among them
-
-
 def test_more_positives_than_classes_are_all_kept():
-    candidate, log_proposal = make_queue(30)
-    found = sample_classes(candidate, log_proposal, positive=torch.arange(20), local=torch.arange(25),
+    found = sample_classes(make_queue(), positive=torch.arange(20), local=torch.arange(25),
                            bucket=torch.tensor([0]), num_classes=5, generator=generator())
     assert found.item.tolist() == list(range(20))
     assert found.num_fixed == 20
 
 
-def test_same_generator_state_same_classes():
-    queue = make_queue(500)
-    def draw(seed):
-        return sample_classes(*queue, positive=torch.tensor([1]), local=torch.tensor([2]),
-                              bucket=torch.tensor([0, 1]), num_classes=9,
-                              generator=generator(seed)).item.tolist()
-    assert draw(3) == draw(3)
-    assert len({tuple(draw(seed)) for seed in range(9)}) > 1
+def test_every_step_draws_anew_and_can_be_repeated():
+    setting, _ = world()
+    assert torch.equal(draw(setting, 15, 3).item, draw(setting, 15, 3).item)
+    drawn = {tuple(draw(setting, 15, seed).item.tolist()) for seed in range(9)}
+    assert len(drawn) > 5
+    born = set(range(NUM_ITEMS))  # nothing is out of reach, as it would be with a fixed list
+    assert set().union(*({*draw(setting, 15, seed).item.tolist()} for seed in range(300))) == born
 
 
 def test_hard_classes_go_rank_by_rank():
-    near = torch.tensor([[1, 2, -1], [0, 3, 4], [5, 1, -1], [-1, -1, -1], [0, 5, 6], [2, 6, 0], [-1, -1, -1]])
+    item = torch.tensor([0, 1, 2, 4, 5])  # 3 and 6 have no neighbours
+    near = torch.tensor([[1, 2, -1], [0, 3, 4], [5, 1, -1], [0, 5, 6], [2, 6, 0]], dtype=torch.int32)
     positive = torch.tensor([4, 0, 2, 2])
-    assert hard_classes(near, positive, 9).tolist() == [1, 5, 6]
-    assert hard_classes(near, positive, 2).tolist() == [1, 5]
-    assert hard_classes(near, torch.tensor([3]), 5).tolist() == []
+    assert hard_classes(item, near, positive, 9).tolist() == [1, 5, 6]
+    assert hard_classes(item, near, positive, 2).tolist() == [1, 5]
+    assert hard_classes(item, near, torch.tensor([3]), 5).tolist() == []
+    assert hard_classes(item, near, torch.tensor([6, 0]), 5).tolist() == [1, 2]
+    assert hard_classes(item[:0], near[:0], positive, 5).tolist() == []
 
 
 def test_a_single_item_catalogue_is_finite():
-    found = sample_classes(torch.zeros(1, 4, dtype=torch.int64), torch.zeros(1, 1),
+    found = sample_classes(make_proposals([np.ones(1)]),
                            positive=torch.tensor([], dtype=torch.int64),
                            local=torch.tensor([], dtype=torch.int64), bucket=torch.tensor([0]),
                            num_classes=3, generator=generator())

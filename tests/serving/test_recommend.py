@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from model_core.config import ExportConfig
 from model_core.errors import ArtifactError, ConfigError, DataError
 from model_core.export.bundle import export_bundle
 from model_core.graph.temporal_graph import TemporalGraph
+from model_core.serving.bundle import Bundle
 from model_core.serving.recommend import Recommender
 from model_core.serving.session import ScoringSession
+from model_core.training.checkpoint import Checkpoint
 from tests.export.untrained import DAY, seeds_of, shop, untrained, write_graph
 
 NOW = 95 * DAY
@@ -42,6 +45,41 @@ def test_lists_are_the_sorted_scores(recommender):
         order = sorted(range(20), key=lambda i: (-scores[row, i], i))[:5]
         assert item[row].tolist() == order
         assert score[row].tolist() == scores[row, order].tolist()
+
+
+def test_opened_from_files_it_scores_as_the_checkpoint(places, recommender):
+    """The item-item similarity of the bundle is that of its two times, the checkpoint's any."""
+    scorer = Checkpoint.open(places / "checkpoint").scorer(TemporalGraph.open(places / "graph"))
+    entity = np.arange(30)
+    for day, similar in ((80, True), (90, True), (85, False), (95, False), (40, False)):
+        time = np.full(30, day * DAY)
+        expected = scorer(torch.from_numpy(entity), torch.from_numpy(time)).numpy()
+        found = recommender.scores(entity, day * DAY)
+        assert np.abs(found - expected).max() < 1e-4 or not similar
+        if day == 40:  # earlier than the bundle's similarity
+            assert np.abs(found - expected).max() > 1e-3
+    bundle = Bundle.open(places / "bundle")
+    assert bundle.neighbors.time.tolist() == [80 * DAY, 90 * DAY]
+    assert bundle.prior_settings == {"window_s": 10 * DAY, "num_similar": 80, "num_popular": 60}
+
+
+def test_candidates_are_counted_in_the_graph_that_is_served(recommender):
+    """Without them the scores are others; with the ones of PairPriors they are these."""
+    entity = np.array([3, 4])
+    scores = recommender.scores(entity, NOW)
+    assert np.abs(scores - replace(recommender, priors=None).scores(entity, NOW)).max() > 1e-2
+    seen = []
+
+    def watched(entity, time):
+        seen.append(recommender.priors(entity, time))
+        return seen[-1]
+
+    assert np.array_equal(replace(recommender, priors=watched).scores(entity, NOW), scores)
+    (candidates,) = seen
+    events = recommender.graph.interactions
+    own = {(row, int(item)) for row, user in enumerate(entity)
+           for item in events.item[(events.entity == user) & (events.time <= NOW)]}
+    assert own <= set(zip(candidates.seed.tolist(), candidates.item.tolist(), strict=True))
 
 
 def test_batch_size_changes_no_list(recommender):
@@ -139,7 +177,7 @@ import numpy as np
 from model_core.serving.recommend import Recommender
 recommender = Recommender.open(sys.argv[1], sys.argv[2], num_threads=1)
 item, _ = recommender.recommend(np.array([3, 0]), 95 * 86400, 4)
-heavy = [m for m in ("torch", "torch_geometric", "pandas", "kfp", "onnx") if m in sys.modules]
+heavy = [m for m in ("torch", "torch_geometric", "pandas", "scipy", "kfp", "onnx") if m in sys.modules]
 print(json.dumps([item.tolist(), heavy]))
 """
     done = subprocess.run(

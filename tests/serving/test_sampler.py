@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 
 from model_core.errors import ConfigError
+from model_core.priors.features import FEATURES, Candidates
 from model_core.sampling import batches as torch_batches
 from model_core.sampling import neighbors
 from model_core.serving import batches as numpy_batches
@@ -39,6 +40,13 @@ def assert_same(left, right, where=""):
         assert left == right, where
 
 
+def made_up_candidates(num_seeds, num_items):
+    """Every second pair, with numbers that tell them apart."""
+    seed, item = np.divmod(np.arange(0, num_seeds * num_items, 2), num_items)
+    feature = np.arange(len(seed) * len(FEATURES), dtype=np.float32).reshape(-1, len(FEATURES))
+    return Candidates(seed, item, feature)
+
+
 @settings(max_examples=200, deadline=None)
 @given(batch=batches())
 def test_numpy_twin_equals_torch(batch):
@@ -49,12 +57,15 @@ def test_numpy_twin_equals_torch(batch):
     numpy_subgraph = sampler.sample(graph, seeds, seed_time, fan_out)
     pairs = [
         (torch_subgraph, numpy_subgraph),
-        (torch_batches.make_batch(tensors, torch_subgraph),
-         numpy_batches.make_batch(graph, numpy_subgraph)),
+        *((torch_batches.make_batch(tensors, torch_subgraph, candidates),
+           numpy_batches.make_batch(graph, numpy_subgraph, candidates))
+          for candidates in (None, made_up_candidates(len(seeds), graph.num_items))),
     ]
     for left, right in pairs:
-        assert [f.name for f in fields(left)] == [f.name for f in fields(right)]
-        for field in fields(left):
+        # The torch batch also says what training shares between nodes; a bundle has no use for it.
+        shared = [f.name for f in fields(left) if f.name not in ("shared_age", "parent")]
+        assert shared == [f.name for f in fields(right)]
+        for field in fields(right):
             assert_same(getattr(left, field.name), getattr(right, field.name), field.name)
     assert numpy_subgraph.num_seeds == len(seeds)
 

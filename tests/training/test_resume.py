@@ -191,7 +191,7 @@ def test_finished_run_trains_no_further(inputs, whole, tmp_path):
 
 def test_fresh_store_has_fresh_counters(tmp_path):
     store = StateStore(tmp_path / "missing", "guard")
-    assert store.restore(None, None) == Counters()
+    assert store.restore(None, None, None) == Counters()
 
 
 def test_global_random_state_neither_matters_nor_changes(inputs, whole, tmp_path):

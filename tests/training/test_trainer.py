@@ -9,8 +9,10 @@ import torch
 
 from model_core.errors import ArtifactError, ConfigError, DataError, TrainingError
 from model_core.models.scorer import ModelScorer
+from model_core.priors.build import make_priors
 from model_core.training.batching import StepMaker, prepared_ahead
 from model_core.training.checkpoint import Checkpoint, build_model
+from model_core.training.far_shift import SHIFTS
 from model_core.training.progress import ProgressPrinter, StepEvent
 from model_core.training.randomness import derived_seed, epoch_order
 from model_core.training.step import StepRunner
@@ -29,11 +31,12 @@ def checkpoint(inputs, tmp_path_factory):
     return run(None, tmp_path_factory.mktemp("run") / "c", inputs=inputs)
 
 
-def maker(inputs, rows_per_micro_batch=None, **config):
+def maker(inputs, rows_per_micro_batch=None, nodes_per_seed=10.0, priors=True, **config):
     graph, split, queue = inputs
     settings = TRAIN.model_copy(update=config)
-    steps = StepMaker(graph.to_torch(), split.train, queue, MODEL, settings, (8, 4), 10.0,
-                      torch.device("cpu"))
+    found = make_priors(graph, split.window_s, MODEL.num_similar, MODEL.num_popular) if priors else None
+    steps = StepMaker(graph.to_torch(), split.train, queue, MODEL, settings, (8, 4), nodes_per_seed,
+                      torch.device("cpu"), window_s=split.window_s, priors=found)
     if rows_per_micro_batch:
         steps.rows_per_micro_batch = rows_per_micro_batch
     return steps
@@ -169,11 +172,12 @@ def test_early_stopping_by_a_fall_and_by_patience(inputs, tmp_path):
         return lambda scorer: next(left)
 
     config = TRAIN.model_copy(update={"epochs": 6, "early_stopping_delta": 0.1, "patience": 2})
-    fall = run(None, tmp_path / "a", config=config, inputs=inputs,
-               validate=follow([0.5, 0.45, 0.39]))
-    assert len(fall.curves) == 3 - 1 or fall.curves[-1]["val_map"] == 0.39
+    model = MODEL.model_copy(update={"fusion": "add"})  # validated once per epoch
+    fall = run(None, tmp_path / "a", model=model, config=config, inputs=inputs,
+               validate=follow([0.5, 0.39]))
+    assert [entry["val_map"] for entry in fall.curves] == [0.5, 0.39]
     assert fall.meta["best_epoch"] == 1
-    patience = run(None, tmp_path / "b", config=config, inputs=inputs,
+    patience = run(None, tmp_path / "b", model=model, config=config, inputs=inputs,
                    validate=follow([0.3, 0.5, 0.45, 0.49]))
     assert len(patience.curves) == 4
     assert patience.meta["best_epoch"] == 2
@@ -208,8 +212,9 @@ def test_item_vectors_are_fresh_for_every_evaluation(inputs, tmp_path):
         return 0.0
 
     run(None, tmp_path / "c", inputs=inputs, validate=validate)
-    assert len(seen) == 3
-    assert not torch.equal(seen[0], seen[1])
+    assert len(seen) == 3 * len(SHIFTS)
+    for epoch in (1, 2):
+        assert not torch.equal(seen[0], seen[epoch * len(SHIFTS)])
 
 
 def test_scorer_blocks_do_not_matter_and_mode_is_restored(inputs, checkpoint):
@@ -217,8 +222,10 @@ def test_scorer_blocks_do_not_matter_and_mode_is_restored(inputs, checkpoint):
     tensors = graph.to_torch()
     model = checkpoint.load_model().train()
     entity, time = torch.from_numpy(split.test.entity), torch.from_numpy(split.test.time)
-    whole = ModelScorer(model, tensors, checkpoint.fan_out)(entity, time)
-    small = ModelScorer(model, tensors, checkpoint.fan_out, nodes_per_seed=10, max_batch_nodes=30)
+    priors = checkpoint.priors(graph)
+    whole = ModelScorer(model, tensors, checkpoint.fan_out, priors=priors)(entity, time)
+    small = ModelScorer(model, tensors, checkpoint.fan_out, nodes_per_seed=10, max_batch_nodes=30,
+                        priors=priors)
     assert small.rows_per_block == 3
     assert model.training
     torch.testing.assert_close(small(entity, time), whole, rtol=1e-4, atol=1e-5)
@@ -287,10 +294,7 @@ def test_curves_are_json_without_nan(checkpoint):
 
 def test_memory_of_a_batch_follows_the_node_budget(inputs):
     assert maker(inputs, max_batch_nodes=1_000).rows_per_micro_batch == 16
-    graph, split, queue = inputs
-    steps = StepMaker(graph.to_torch(), split.train, queue, MODEL,
-                      TRAIN.model_copy(update={"max_batch_nodes": 1_000}), (8, 4), 300.0,
-                      torch.device("cpu"))
+    steps = maker(inputs, max_batch_nodes=1_000, nodes_per_seed=300.0)
     assert steps.rows_per_micro_batch == 3
     assert len(steps(0).micro_batches) == 6
     assert np.concatenate([m.time.numpy() for m in steps(0).micro_batches]).shape == (16,)

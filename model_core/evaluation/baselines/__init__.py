@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from model_core.config import EvaluateConfig
-from model_core.evaluation.baselines import item_knn, past_then_popular, popularity, recent_popularity
+from model_core.evaluation.baselines import blend, item_knn, past_then_popular, popularity, recent_popularity
 from model_core.evaluation.ranking import Scorer
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.split.seeds import Split
@@ -24,4 +24,5 @@ BASELINES: dict[str, BaselineFactory] = {
     "recent_popularity": recent_popularity.make,
     "past_then_popular": past_then_popular.make,
     "item_knn": item_knn.make,
+    "blend": blend.make,
 }

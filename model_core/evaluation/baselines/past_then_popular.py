@@ -7,9 +7,9 @@ import numpy as np
 from model_core.config import EvaluateConfig
 from model_core.evaluation.baselines.per_time import PerTimeScorer, ScoreEntities
 from model_core.evaluation.baselines.popularity import window_position
-from model_core.evaluation.ranges import flat_ranges
 from model_core.evaluation.ranking import Scorer
 from model_core.graph.temporal_graph import Interactions, TemporalGraph
+from model_core.priors.ranges import flat_ranges
 from model_core.split.seeds import Split
 
 

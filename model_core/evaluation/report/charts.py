@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -17,6 +17,13 @@ class Bar(NamedTuple):
     low: float
     high: float
     accent: bool
+
+
+class Share(NamedTuple):
+    """One share between 0 and 1; ``tone`` is the class of its bar."""
+
+    value: float
+    tone: str
 
 
 def nice_ticks(highest: float, count: int = 4) -> list[float]:
@@ -76,6 +83,41 @@ def bar_chart(title: str, bars: Sequence[Bar], highest: float) -> Markup:
                      f'M{high:.1f} {middle - 4}v8" class="whisker"/>')
         parts.append(_text(high + 7, middle + 4, f"{bar.value:.4f}", f"value {tone}-label"))
     return _svg(width, height, title, parts)
+
+
+def share_chart(
+    title: str, groups: Sequence[tuple[str, Sequence[Share]]], legend: Mapping[str, str]
+) -> Markup:
+    """Groups of horizontal bars from 0 to 100 %, the percentage written beside each bar.
+
+    Args:
+        title: The accessible name.
+        groups: (label, its shares), from top to bottom.
+        legend: Tone to what it stands for.
+    """
+    width, bar, gap, left, right, top = 460, 13, 12, 150, 44, 30
+    scale = width - left - right
+    parts, x = [], float(left)
+    for tone, label in legend.items():
+        parts.append(f'<rect x="{x:.1f}" y="6" width="11" height="11" rx="2" class="bar {tone}"/>')
+        parts.append(_text(x + 16, 16, label, "tick"))
+        x += 30 + 6.5 * len(label)
+    bottom = top + sum(bar * len(shares) + gap for _, shares in groups)
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = left + tick * scale
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" class="grid"/>')
+        parts.append(_text(x, bottom + 16, f"{tick:.0%}", "tick", "middle"))
+    y = float(top)
+    for label, shares in groups:
+        middle = y + (gap + bar * len(shares)) / 2
+        parts.append(_text(left - 10, middle + 4, label, "label", "end"))
+        for place, share in enumerate(shares):
+            upper = y + gap / 2 + bar * place
+            parts.append(f'<rect x="{left}" y="{upper + 1:.1f}" height="{bar - 2}" rx="2" '
+                         f'width="{max(share.value * scale, 0.5):.1f}" class="bar {share.tone}"/>')
+            parts.append(_text(left + share.value * scale + 5, upper + bar - 3, f"{share.value:.0%}", "tick"))
+        y += gap + bar * len(shares)
+    return _svg(width, int(bottom) + 26, title, parts)
 
 
 def line_chart(

@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 
 from model_core.evaluation.record import Report
+from model_core.evaluation.report.balance import balance_parts
 from model_core.evaluation.report.charts import Bar, bar_chart, line_chart
 from model_core.evaluation.report.figures import days, figure, sentence, utc, words
 from model_core.negatives.queue import NegativeQueue
@@ -53,7 +54,8 @@ def render_page(report: Report, split: Split, checkpoint: Any, queue: NegativeQu
         charts=_headline_charts(report, models),
         headline=_table(report, verdict.split, verdict.mask, models,
                         [(metric, verdict.k) for metric in HEADLINE_METRICS]),
-        slices=_slice_tables(report, models),
+        gains=_gain_table(report, models),
+        slices=_slice_tables(report, models), balance=balance_parts(report, models),
         curves=_curve_charts(checkpoint.curves, report),
         training=_training_facts(checkpoint), sections=_sections(checkpoint),
         windows=_windows(split), split=split,
@@ -110,6 +112,15 @@ def _table(
     }
 
 
+def _gain_table(report: Report, models: Sequence[str]) -> dict[str, Any]:
+    """Model minus each baseline, one column per split; the deciding split first."""
+    cells = {(row["baseline"], row["split"]): row for row in report.facts["gains"]}
+    splits = sorted({split for _, split in cells}, key=lambda split: split != report.verdict.split)
+    names = [name for name in models if (name, splits[0]) in cells]
+    return {"splits": splits,
+            "rows": [(name, [cells[name, split] for split in splits]) for name in names]}
+
+
 def _all_tables(report: Report, models: Sequence[str]) -> list[dict[str, Any]]:
     ks = sorted({row["k"] for row in report.metrics})
     tables = []
@@ -122,9 +133,10 @@ def _all_tables(report: Report, models: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _slice_tables(report: Report, models: Sequence[str]) -> list[dict[str, Any]]:
-    """Per split: one column per slice, MAP and recall of each model."""
+    """Per split, the deciding one first: one column per slice, MAP and recall of each model."""
     tables = []
-    for split in dict.fromkeys(row["split"] for row in report.slices):
+    for split in sorted({row["split"] for row in report.slices},
+                        key=lambda split: split != report.verdict.split):
         cells = {(row["slice"], row["model"], row["metric"]): row for row in report.slices
                  if row["split"] == split}
         names = list(dict.fromkeys(name for name, _, _ in cells))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model_core.graph.schema import TableFeatures
-from model_core.models.contextgnn.dropout import relu_dropout
+from model_core.models.contextgnn.dropout import dropped_bytes, relu_dropout
 
 
 class ResidualBlock(nn.Module):
@@ -53,6 +53,8 @@ class TableEncoder(nn.Module):
         self.num_dense = features.num_number + features.num_text
         self.num_categories = len(features.category_sizes)
         self.constant: nn.Parameter | None = None
+        #: Whether equal rows are encoded differently in training.
+        self.has_dropout = False
         if not self.num_dense and not self.num_categories:
             self.constant = nn.Parameter(torch.randn(out))
             return
@@ -61,6 +63,7 @@ class TableEncoder(nn.Module):
             self.num_categories) else None
         first = torch.tensor((0, *features.category_sizes[:-1]), dtype=torch.int64).cumsum(0)
         self.register_buffer("first_code", first[: self.num_categories], persistent=False)
+        self.has_dropout = num_blocks > 0 and dropped_bytes(dropout) > 0
         self.blocks = nn.ModuleList(ResidualBlock(width, dropout) for _ in range(num_blocks))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, out)

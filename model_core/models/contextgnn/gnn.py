@@ -9,20 +9,16 @@ from torch import Tensor, nn
 
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import Relation
-from model_core.models.contextgnn.aggregate import aggregate_sum
+from model_core.models.contextgnn.aggregate import aggregate_sum, gather_sum, is_exporting
+from model_core.models.contextgnn.inputs import GraphInputs
+from model_core.models.contextgnn.links import Links, layer_links
 from model_core.models.contextgnn.plan import LayerPlan
-
-Edges = Mapping[Relation, tuple[Tensor, Tensor]]
+from model_core.models.contextgnn.states import NodeStates
 
 
 def module_key(table: str) -> str:
     """A table's name as a module name (a bare one may clash with a method, e.g. ``items``)."""
     return "table_" + table.replace(".", "_")
-
-
-def parent_is_source(relation: Relation) -> bool:
-    """Whether messages flow from the referenced row to the rows that refer to it."""
-    return not relation.name.startswith(f"{relation.src}.")
 
 
 class SageLayer(nn.Module):
@@ -59,53 +55,81 @@ class SageLayer(nn.Module):
         })
 
     def forward(
-        self, state: Mapping[str, Tensor], edge: Edges, back: Edges, num_out: Mapping[str, int],
-        place: Mapping[str, Tensor],
-    ) -> dict[str, Tensor]:
+        self, state: Mapping[str, NodeStates], forth: Mapping[Relation, Links],
+        back: Mapping[Relation, Links], num_out: Mapping[str, int], place: Mapping[str, Tensor],
+    ) -> dict[str, NodeStates]:
         """One round of messages.
 
         Args:
-            state: Table to float [n, channels].
-            edge: Relation to (src, dst) positions of the edges that carry a message; a
+            state: Table to states.
+            forth: Relation to its edges, which carry messages from src to dst; a
                 relation without edges may be missing.
-            back: Relation to (src, dst) of the edges that are walked from dst to src.
+            back: Relation to the edges that are walked from dst to src.
             num_out: Table to the number of leading rows that get a new state.
             place: Table to int64 [N]: where nodes share rows of ``state``, the row of
                 every node. Such a table gets one new state per node.
 
         Returns:
-            Table to float [num_out or N, channels].
+            Table to states, of num_out or N nodes.
         """
         result = {}
         for table in self.plan.node_hops:
-            key, size = module_key(table), num_out[table]
-            total = self.root[key](state[table][:size])
+            key = module_key(table)
+            own = state[table].leading(num_out[table])
             if table in place:
-                total, size = total.index_select(0, place[table]), len(place[table])
-            for relation in self.plan.edge_hops:
-                if relation.dst == table and relation in edge:
-                    src, dst = edge[relation]
-                    total = _add_messages(total, self.relation[relation.key], state[relation.src],
-                                          src, dst, parent_is_source(relation))
-            for relation in self.plan.back_hops:
-                if relation.src == table and relation in back:
-                    src, dst = back[relation]
-                    total = _add_messages(total, self.back[relation.key], state[relation.dst],
-                                          dst, src, not parent_is_source(relation))
-            result[table] = torch.relu(self.norm[key](total))
+                own = own.picked(place[table])
+            arriving = [(self.relation[r.key].weight, state[r.src], forth[r])
+                        for r in self.plan.edge_hops if r.dst == table and r in forth]
+            arriving += [(self.back[r.key].weight, state[r.dst], back[r])
+                         for r in self.plan.back_hops if r.src == table and r in back]
+            total = self.norm[key](_total(self.root[key], own, arriving))
+            result[table] = NodeStates(own=torch.relu_(total))
         return result
 
 
-def _add_messages(
-    total: Tensor, linear: nn.Module, sent: Tensor, source: Tensor, target: Tensor,
-    parent_sends: bool,
-) -> Tensor:
-    """``total`` plus the weighted sum of what arrives at each of its rows."""
-    weight, size = linear.weight, total.shape[0]
-    if parent_sends:
-        messages = (sent @ weight.t()).index_select(0, source)
-        return total + aggregate_sum(messages, target, size)
-    return torch.addmm(total, aggregate_sum(sent.index_select(0, source), target, size), weight.t())
+def _total(root: nn.Module, own: NodeStates, arriving: list[tuple[Tensor, NodeStates, Links]]) -> Tensor:
+    """Root term plus all messages, float [N, c], in few passes over N rows.
+
+    Args:
+        root: Weight and bias of a node's own state.
+        own: States of the N nodes that receive.
+        arriving: Weight, states of the senders and links of every relation.
+    """
+    size, weight, terms = own.size, root.weight, list(own.mapped(root.weight))
+    for relation_weight, sent, links in arriving:
+        if links.parent_sends and links.parent is not None:
+            # Few senders for many receivers: their terms are summed first.
+            few = NodeStates(own=sent.dense) if 2 * sent.size <= size else sent
+            terms += few.picked(links.parents(size)).mapped(relation_weight)
+    if terms:
+        total = gather_sum(terms, root.bias)
+        if own.own is not None:
+            total = _add_product(total, own.own, weight)
+    else:
+        total = root(own.dense)
+    for relation_weight, sent, links in arriving:
+        if not links.parent_sends:
+            total = _add_product(total, _sum_of_children(sent.dense, links, size), relation_weight)
+        elif links.parent is None:
+            messages = (sent.dense @ relation_weight.t()).index_select(0, links.source)
+            total = total + aggregate_sum(messages, links.target, size)
+    return total
+
+
+def _add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """``total + x @ weight.T``, in place: every total is fresh and read once."""
+    if is_exporting() or torch.is_autocast_enabled(total.device.type):
+        return torch.addmm(total, x, weight.t())  # autocast chooses types here, not in place
+    return total.addmm_(x, weight.t())
+
+
+def _sum_of_children(sent: Tensor, links: Links, size: int) -> Tensor:
+    """Sum of the rows that refer to each of ``size`` rows, float [size, c]."""
+    if links.parent is None:
+        return aggregate_sum(sent.index_select(0, links.source), links.target, size)
+    parent = links.parents(len(sent))
+    beyond = (parent < 0) | (parent >= size)
+    return aggregate_sum(sent, parent.masked_fill(beyond, size), size + 1)[:size]
 
 
 class HeteroSage(nn.Module):
@@ -124,47 +148,33 @@ class HeteroSage(nn.Module):
         self.read = tuple({schema.item_table} & set(plans[-1].node_hops))
         self.layers = nn.ModuleList(SageLayer(plan, channels) for plan in plans)
 
-    def forward(
-        self,
-        state: Mapping[str, Tensor],
-        edge: Edges,
-        num_rows: Mapping[str, tuple[int, ...]],
-        num_edges: Mapping[Relation, tuple[int, ...]],
-        place: Mapping[str, Tensor],
-    ) -> dict[str, Tensor]:
+    def forward(self, inputs: GraphInputs) -> dict[str, Tensor]:
         """States after the last layer.
 
         Args:
-            state: Table to float [n, channels], ordered by hop.
-            edge: Relation to (src, dst) node positions, sorted by hop.
-            num_rows: Table to the rows within the first 1, 2, … hops (cumulated). Empty
-                to compute every row; states that are read are the same either way.
-            num_edges: The same for edges.
-            place: Table to the row of ``state`` of every node, where nodes share rows.
+            inputs: See ``GraphInputs``.
 
         Returns:
-            Table to states; only the leading hops that the plan names.
+            Table to float [n, channels]; only the leading hops that the plan names.
         """
+        state, edge, place = inputs.state, inputs.edge, inputs.place
+        rows, parent_row = {}, {}
+        for r, (src, dst) in edge.items():
+            rows[r] = (place[r.src].index_select(0, src), dst) if r.src in place else (src, dst)
+        for r, parent in inputs.parent.items():
+            if r.src not in place:
+                parent_row[r] = parent
+            elif r.parent_is_source:
+                row = place[r.src].index_select(0, parent.clamp(min=0))
+                parent_row[r] = torch.where(parent < 0, -1, row)
         last = len(self.layers) - 1
-        rows = {r: (place[r.src].index_select(0, src), dst) if r.src in place else (src, dst)
-                for r, (src, dst) in edge.items()}
         for number, (plan, layer) in enumerate(zip(self.plans, self.layers, strict=True)):
-            if num_rows:
-                size = {t: num_rows[t][hops - 1] for t, hops in plan.node_hops.items()}
+            if inputs.num_rows:
+                size = {t: inputs.num_rows[t][hops - 1] for t, hops in plan.node_hops.items()}
             else:
-                size = {t: state[t].shape[0] for t in plan.node_hops}
+                size = {t: state[t].size for t in plan.node_hops}
             state = layer(
-                state, _leading(rows, plan.edge_hops, num_edges),
-                _leading(edge, plan.back_hops, num_edges), size,
-                {t: place[t] for t in self.read if t in place} if number == last else {})
-        return dict(state)
-
-
-def _leading(
-    edge: Edges, hops: Mapping[Relation, int], num_edges: Mapping[Relation, tuple[int, ...]]
-) -> dict[Relation, tuple[Tensor, Tensor]]:
-    """Edges of the leading hops; all of them where the numbers are not known."""
-    if not num_edges:
-        return {relation: edge[relation] for relation in hops}
-    cut = {relation: num_edges[relation][count - 1] for relation, count in hops.items()}
-    return {r: (edge[r][0][:n], edge[r][1][:n]) for r, n in cut.items() if n}
+                state, layer_links(plan.edge_hops, rows, parent_row, inputs.num_edges),
+                layer_links(plan.back_hops, edge, inputs.parent, inputs.num_edges, backwards=True),
+                size, {t: place[t] for t in self.read if t in place} if number == last else {})
+        return {table: states.dense for table, states in state.items()}

@@ -17,6 +17,28 @@ LOOKUP_STD = 0.1
 CHUNK = 65_536
 
 
+class ItemTable(nn.Embedding):
+    """One learned row per item of the catalogue.
+
+    A class of its own, because such a table is what grows with the catalogue: training
+    that looks at some items per step updates these rows and no others (``SplitAdam``).
+
+    Args:
+        num_items, dim: Shape.
+        std: Of the normal initial values; 0 for zeros.
+    """
+
+    def __init__(self, num_items: int, dim: int, std: float) -> None:
+        self.std = std  # read by the initialisation inside the next call
+        super().__init__(num_items, dim)
+
+    def reset_parameters(self) -> None:
+        if self.std:
+            nn.init.normal_(self.weight, std=self.std)
+        else:
+            nn.init.zeros_(self.weight)
+
+
 class ItemVectors(nn.Module):
     """One vector per item: learned (LOOKUP), from its columns (FEATURE) or both (FUSION).
 
@@ -38,11 +60,10 @@ class ItemVectors(nn.Module):
                 f"{schema.item_table!r} has no feature columns", "'feature'",
                 "set model.item_vectors=lookup",
             )
-        self.lookup: nn.Embedding | None = None
+        self.lookup: ItemTable | None = None
         self.encoder: TableEncoder | None = None
         if config.item_vectors in ("lookup", "fusion"):
-            self.lookup = nn.Embedding(schema.num_items, dim)
-            nn.init.normal_(self.lookup.weight, std=LOOKUP_STD)
+            self.lookup = ItemTable(schema.num_items, dim, LOOKUP_STD)
         if config.item_vectors in ("feature", "fusion") and has_columns:
             self.encoder = TableEncoder(features, dim, dim, num_blocks=2, dropout=0.0)
             self.norm = nn.LayerNorm(dim)
@@ -57,27 +78,33 @@ class ItemVectors(nn.Module):
         Returns:
             float [C or num_items, embedding_dim].
         """
+        if rows is not None:
+            known = None if self.lookup is None else self.lookup(rows)
+            return self._join(columns, rows, known)
+        known = None if self.lookup is None else self.lookup.weight
+        if self.encoder is None or torch.is_grad_enabled() or len(columns.number) <= CHUNK:
+            return self._join(columns, slice(None), known)
+        # A large catalogue is encoded piece by piece into its place: one table more, not three.
         vectors = None
-        if self.encoder is not None:
-            parts = (columns.number, columns.category, columns.text)
-            if rows is not None:
-                vectors = self._encode(*(part[rows] for part in parts))
-            elif torch.is_grad_enabled() or len(columns.number) <= CHUNK:
-                vectors = self._encode(*parts)
-            else:
-                vectors = torch.cat([
-                    self._encode(*(part[at : at + CHUNK] for part in parts))
-                    for at in range(0, len(columns.number), CHUNK)
-                ])
-        if self.lookup is not None:
-            known = self.lookup.weight if rows is None else self.lookup(rows)
-            vectors = known if vectors is None else vectors + known
+        for at in range(0, len(columns.number), CHUNK):
+            place = slice(at, at + CHUNK)
+            part = self._join(columns, place, None if known is None else known[place])
+            if vectors is None:
+                vectors = part.new_empty((len(columns.number), part.shape[1]))
+            vectors[place] = part
         assert vectors is not None
         return vectors
 
-    def _encode(self, number: Tensor, category: Tensor, text: Tensor) -> Tensor:
-        assert self.encoder is not None
-        return self.norm(self.encoder(number, category, text))
+    def _join(
+        self, columns: TableColumns[Tensor], rows: Tensor | slice, known: Tensor | None
+    ) -> Tensor:
+        """What the columns of some rows say, plus what has been learned of them by heart."""
+        if self.encoder is None:
+            assert known is not None
+            return known
+        encoded = self.norm(self.encoder(
+            columns.number[rows], columns.category[rows], columns.text[rows]))
+        return encoded if known is None else encoded + known
 
 
 class ItemBias(nn.Module):
@@ -88,10 +115,10 @@ class ItemBias(nn.Module):
     leaving them all equal. Seen as a tower, the user's vector is the constant 1.
     """
 
-    def __init__(self, num_items: int) -> None:
+    def __init__(self, num_items: int, width: int = 1) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(num_items, 1))
+        self.bias = ItemTable(num_items, width, std=0.0)
 
     def forward(self, columns: TableColumns[Tensor], rows: Tensor | None) -> Tensor:
-        """float [C or num_items, 1]."""
-        return self.weight if rows is None else self.weight[rows]
+        """float [C or num_items, width]."""
+        return self.bias.weight if rows is None else self.bias(rows)

@@ -12,12 +12,15 @@ from model_core.config import ModelConfig
 from model_core.errors import ConfigError
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TableColumns
-from model_core.models.contextgnn.aggregate import is_exporting
 from model_core.models.contextgnn.encoder import TableEncoder
+from model_core.models.contextgnn.fusion import PairScores, replace_or_add, two_level
 from model_core.models.contextgnn.gnn import HeteroSage, module_key
+from model_core.models.contextgnn.inputs import graph_inputs
 from model_core.models.contextgnn.item_vectors import ItemBias, ItemVectors
+from model_core.models.contextgnn.pair_prior import PairPrior
 from model_core.models.contextgnn.plan import plan_layers
 from model_core.models.contextgnn.time import AgeEncoder
+from model_core.priors.features import FEATURES
 from model_core.sampling.batches import Batch
 
 
@@ -26,18 +29,17 @@ class Readout:
     """What a batch says before it meets the catalogue. B seeds, M local items.
 
     Attributes:
-        query: float [B, d], user vectors, already divided by √d.
+        query: float [B, d], user vectors, already divided by √d; with a 1 for the item
+            bias behind them.
         offset: float [B, 1], the tower's a(p).
-        local_seed: int64 [M], seed of every local item.
-        local_item: int64 [M], its catalogue row; (seed, item) pairs are unique.
-        local_score: float [M], pair scores. M = 0 in a model without the pair score.
+        gate: float [B, 1], log-odds that a positive is near (two-level fusion only).
+        pairs: What is known about single pairs, the graph's pair score first.
     """
 
     query: Tensor
     offset: Tensor
-    local_seed: Tensor
-    local_item: Tensor
-    local_score: Tensor
+    gate: Tensor
+    pairs: tuple[PairScores, ...]
 
 
 class ContextGNN(nn.Module):
@@ -61,6 +63,8 @@ class ContextGNN(nn.Module):
     distinct row, and node states that reach no score are not computed. The release
     samples with reverse edges; see ``plan.py`` and ``gnn.py`` for what became of them.
     """
+
+    far_shift: Tensor
 
     def __init__(self, schema: GraphSchema, config: ModelConfig, num_layers: int) -> None:
         super().__init__()
@@ -95,15 +99,30 @@ class ContextGNN(nn.Module):
             self.items: nn.Module = ItemVectors(schema, config)
         else:
             self.items = ItemBias(schema.num_items)
+        self.prior = PairPrior(len(FEATURES), config.prior_hidden, config.prior_dropout) if (
+            config.use_priors) else None
+        has_near = self.has_pair or self.prior is not None
+        self.gate = nn.Linear(dim, 1) if has_near and config.fusion == "two_level" else None
+        #: Chosen on validation (``training.far_shift``); plays no part in training.
+        self.register_buffer("far_shift", torch.zeros(()))
+        #: Columns behind the item vectors: the tower's bias, the bias among near items.
+        self.item_bias = ItemBias(schema.num_items, 1 if self.gate is None else 2) if (
+            config.use_tower and config.item_bias) else None
         if self.has_pair:
             self.pair_item = nn.Linear(channels, 1)
             self.pair_offset = nn.Linear(dim, 1)
+            #: What counting says is learned in a few steps, states that say more than noise
+            #: take longer: beside a prior the graph's pair score starts at nothing.
+            self.pair_gain = nn.Parameter(torch.tensor(0.0 if self.prior is not None else 1.0))
 
     def item_vectors(
         self, item_columns: TableColumns[Tensor], rows: Tensor | None = None
     ) -> Tensor:
         """Vectors of the catalogue (or of ``rows``, int64 [C]), float [num_items or C, d]."""
-        return self.items(item_columns, rows)
+        vectors = self.items(item_columns, rows)
+        if self.item_bias is not None:
+            vectors = torch.cat([vectors, self.item_bias(item_columns, rows)], dim=1)
+        return vectors
 
     def forward(
         self, batch: Batch, item_vectors: Tensor, generator: torch.Generator | None = None
@@ -120,34 +139,49 @@ class ContextGNN(nn.Module):
             float [B, num_items].
         """
         readout = self.read_out(batch, generator)
-        tower = self.tower_scores(readout, item_vectors)
-        if not self.has_pair:
-            return tower
-        place = readout.local_seed * tower.shape[1] + readout.local_item
-        flat = tower.reshape(-1).scatter(0, place, readout.local_score.to(tower.dtype))
-        return flat.reshape(tower.shape)
+        return self._fuse(readout, readout.pairs, item_vectors, None)
 
-    def class_scores(self, readout: Readout, class_vectors: Tensor, classes: Tensor) -> Tensor:
+    def class_scores(
+        self, readout: Readout, class_vectors: Tensor, classes: Tensor, log_q: Tensor | None = None
+    ) -> Tensor:
         """Raw scores of some items only, for the sampled softmax.
 
         Args:
             readout: From ``read_out``.
             class_vectors: float [C, d], ``item_vectors(columns, rows=classes)``.
             classes: int64 [C], distinct catalogue rows.
+            log_q: float [C], log-probability that a class is among the classes, which is
+                taken off its score. It belongs here and not into the loss, because the
+                partition of a group of items is estimated here.
 
         Returns:
-            float [B, C]; column c equals ``forward(...)[:, classes[c]]``.
+            float [B, C]. With all items as classes and no ``log_q`` column c equals
+            ``forward(...)[:, classes[c]]``; with fewer, and two-level fusion, up to a
+            constant per row and group.
         """
-        tower = self.tower_scores(readout, class_vectors)
-        if not self.has_pair:
-            return tower
-        column_of = torch.full((self.schema.num_items,), -1, device=classes.device)
-        column_of[classes] = torch.arange(len(classes), device=classes.device)
-        column = column_of[readout.local_item]
-        chosen = (column >= 0).nonzero().squeeze(1)
-        place = readout.local_seed[chosen] * len(classes) + column[chosen]
-        score = readout.local_score[chosen].to(tower.dtype)
-        return tower.reshape(-1).scatter(0, place, score).reshape(tower.shape)
+        ascending, column = classes.sort()  # a search, because a table of all items would not scale
+        among = []
+        for pairs in readout.pairs:
+            near = torch.searchsorted(ascending, pairs.item).clamp(max=len(classes) - 1)
+            chosen = (ascending[near] == pairs.item).nonzero().squeeze(1)
+            among.append(PairScores(pairs.seed[chosen], column[near[chosen]], pairs.score[chosen]))
+        return self._fuse(readout, tuple(among), class_vectors, log_q)
+
+    def _fuse(
+        self, readout: Readout, pairs: tuple[PairScores, ...], item_vectors: Tensor,
+        log_q: Tensor | None,
+    ) -> Tensor:
+        """Scores of the items that ``item_vectors`` stand for."""
+        width = readout.query.shape[1]
+        tower = self.tower_scores(readout, item_vectors[:, :width])
+        correction = 0.0 if log_q is None else log_q
+        if self.gate is None:
+            replace = self.config.fusion == "replace" and self.has_pair
+            return replace_or_add(tower, pairs, replace) - correction
+        has_bias = item_vectors.shape[1] > width
+        near_bias = item_vectors[:, width] if has_bias else tower.new_zeros(tower.shape[1])
+        shift = 0.0 if self.training else self.far_shift
+        return two_level(tower - correction, pairs, near_bias - correction, readout.gate, shift)
 
     def tower_scores(self, readout: Readout, item_vectors: Tensor) -> Tensor:
         """float [B, C], before local items are overridden."""
@@ -156,64 +190,27 @@ class ContextGNN(nn.Module):
     def read_out(self, batch: Batch, generator: torch.Generator | None = None) -> Readout:
         """Everything but the comparison with the catalogue. Arguments as in ``forward``."""
         schema, config = self.schema, self.config
-        state = self.gnn(*self._layout(batch, generator))
+        state = self.gnn(graph_inputs(
+            schema, self.num_layers, {t: self.encoder[module_key(t)] for t in self.tables},
+            {t: self.age[module_key(t)] for t in self.tables if schema.tables[t].timed},
+            self.seed_vector, batch, generator))
         user = state[schema.entity_table][: batch.num_seeds]
         p = self.user(user)
         if config.use_tower:
             query, offset = p / math.sqrt(config.embedding_dim), self.tower_offset(p)
+            if self.item_bias is not None:
+                query = torch.cat([query, torch.ones_like(p[:, :1])], dim=1)
         else:
             query, offset = torch.ones_like(p[:, :1]), torch.zeros_like(p[:, :1])
-        seed, item = batch.seed[schema.item_table], batch.item
-        if not self.has_pair:
-            return Readout(query, offset, seed[:0], item[:0], query[:0, 0])
-        local = state[schema.item_table]
-        match = (user.index_select(0, seed) * local).sum(dim=1) / math.sqrt(config.channels)
-        score = (self.pair_item(local).squeeze(1) + match
-                 + self.pair_offset(p).squeeze(1).index_select(0, seed))
-        return Readout(query, offset, seed, item, score)
-
-    def _layout(self, batch: Batch, generator: torch.Generator | None):
-        """Input of the graph network: states by hop, edges, rows and edges per hop, places.
-
-        A node of the last hop receives no message before the last layer. In a table
-        without time its state then depends on its row alone, so such nodes share one
-        state per distinct row: the block of the last hop is the table's distinct rows,
-        and ``place`` says where the state of every node is.
-        """
-        L = self.num_layers
-        state, place, num_rows = {}, {}, {}
-        # An exported graph holds no slices that depend on the data.
-        trimmed = bool(batch.num_nodes_per_hop) and not is_exporting()
-        for table in self.tables:
-            key, row_of = module_key(table), batch.row_of[table]
-            rows = self.encoder[key](
-                batch.number[table], batch.category[table], batch.text[table], generator)
-            if trimmed:
-                num_rows[table] = _cumulated(batch.num_nodes_per_hop[table])
-                assert len(num_rows[table]) == L + 1, "the batch was not sampled with L hops"
-            if trimmed and not self.schema.tables[table].timed:
-                inner = num_rows[table][L - 1]
-                x = torch.cat([rows.index_select(0, row_of[:inner]), rows])
-                place[table] = torch.cat([
-                    torch.arange(inner, device=row_of.device), row_of[inner:] + inner])
-                num_rows[table] = (*num_rows[table][:L], inner + rows.shape[0])
-            else:
-                x = rows.index_select(0, row_of)
-            if self.schema.tables[table].timed:
-                x = x + self.age[key](batch.age_days[table])
-            state[table] = x
-        seeds = state[self.schema.entity_table]
-        num_seeds = batch.num_seeds
-        state[self.schema.entity_table] = torch.cat(
-            [seeds[:num_seeds] + self.seed_vector, seeds[num_seeds:]])
-        num_edges = {
-            r: _cumulated(n) for r, n in batch.num_edges_per_hop.items()} if trimmed else {}
-        return state, batch.edge, num_rows, num_edges, place
-
-
-def _cumulated(counts: tuple[int, ...]) -> tuple[int, ...]:
-    total, result = 0, []
-    for count in counts:
-        total += count
-        result.append(total)
-    return tuple(result)
+        pairs = []
+        if self.has_pair:
+            seed, local = batch.seed[schema.item_table], state[schema.item_table]
+            match = (user.index_select(0, seed) * local).sum(dim=1) / math.sqrt(config.channels)
+            score = (self.pair_item(local).squeeze(1) + match
+                     + self.pair_offset(p).squeeze(1).index_select(0, seed))
+            pairs.append(PairScores(seed, batch.item, self.pair_gain * score))
+        if self.prior is not None:
+            score = self.prior(batch.prior_feature, generator)
+            pairs.append(PairScores(batch.prior_seed, batch.prior_item, score))
+        gate = offset if self.gate is None else self.gate(p)
+        return Readout(query, offset, gate, tuple(pairs))

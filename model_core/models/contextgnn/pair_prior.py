@@ -1,0 +1,50 @@
+"""Pair prior: a logit from what counting says about a user and an item."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model_core.models.contextgnn.dropout import relu_dropout
+
+
+class PairPrior(nn.Module):
+    """A small network over standardised pair features; its output is added to the score.
+
+    Counts, ages and item-kNN scores of a pair, popularity of the item and activity of
+    the user decide most of a repeat purchase. A graph network would have to learn to
+    count before it could learn anything else.
+
+    Args:
+        num_features: Width of the input.
+        hidden: Width of the two hidden layers.
+        dropout: Dropout rate in them.
+
+    Deviation from arXiv 2411.19513, which has no such inputs.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, num_features: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.register_buffer("mean", torch.zeros(num_features))
+        self.register_buffer("scale", torch.ones(num_features))
+        self.enter = nn.Linear(num_features, hidden)
+        self.middle = nn.Linear(hidden, hidden)
+        self.leave = nn.Linear(hidden, 1)
+
+    def standardise(self, feature: Tensor) -> None:
+        """Set mean and scale from a sample of training features, float [M, num_features]."""
+        if len(feature):
+            self.mean.copy_(feature.mean(dim=0))
+            spread = feature.std(dim=0, correction=0)
+            self.scale.copy_(torch.where(spread > 1e-3, spread, 1.0))
+
+    def forward(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
+        """float [M, num_features] to float [M]."""
+        x = (feature - self.mean) / self.scale
+        x = relu_dropout(self.enter(x), self.dropout, self.training, generator)
+        x = relu_dropout(self.middle(x), self.dropout, self.training, generator)
+        return self.leave(x).squeeze(1)

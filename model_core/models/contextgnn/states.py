@@ -1,0 +1,61 @@
+"""Node states as sums of rows that many nodes share.
+
+Before the first message a node's state is the encoding of its row, plus that of its
+age, plus the mark of a seed. A batch has far fewer distinct rows and ages than nodes,
+and a linear map commutes with picking rows. So the first layer maps the distinct rows
+and ages, and picks afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from model_core.models.contextgnn.aggregate import gather_sum
+
+Term = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class NodeStates:
+    """States of N nodes of one table: node n has the sum of ``rows[index[n]]`` over the terms.
+
+    Attributes:
+        terms: (rows float [R, c], index int64 [N]) pairs, see ``gather_sum``; a negative
+            index adds nothing. Empty where every node has a row of its own.
+        own: float [N, c], these rows; None where there are terms.
+    """
+
+    terms: tuple[Term, ...] = ()
+    own: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """N. Not ``len``, which would make a constant of it in an exported model."""
+        return (self.terms[0][1] if self.own is None else self.own).shape[0]
+
+    @cached_property
+    def dense(self) -> Tensor:
+        """float [N, c]."""
+        return gather_sum(self.terms) if self.own is None else self.own
+
+    def leading(self, size: int) -> NodeStates:
+        """The first nodes."""
+        if self.own is not None:
+            return NodeStates(own=self.own[:size])
+        return NodeStates(tuple((rows, index[:size]) for rows, index in self.terms))
+
+    def picked(self, node: Tensor) -> NodeStates:
+        """The nodes that ``node``, int64 [M], names; a negative number names none."""
+        if self.own is not None:
+            return NodeStates(((self.own, node),))
+        known = node.clamp(min=0)
+        return NodeStates(tuple((rows, torch.where(node < 0, -1, index.index_select(0, known)))
+                                for rows, index in self.terms))
+
+    def mapped(self, weight: Tensor) -> tuple[Term, ...]:
+        """The terms of ``x @ weight.T``. For states with terms."""
+        return tuple((rows @ weight.t(), index) for rows, index in self.terms)

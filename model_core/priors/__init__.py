@@ -1,0 +1,1 @@
+"""Pair priors: what counting already says about a user and an item, as model inputs."""

@@ -1,0 +1,54 @@
+"""PairPriors of a graph, for training and evaluation (serving reads its neighbours from a bundle)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model_core.graph.temporal_graph import Interactions, TemporalGraph
+from model_core.priors.co_interaction import CoInteraction
+from model_core.priors.events import EventIndex
+from model_core.priors.features import PairPriors
+
+#: Most snapshots of item-item similarity of a training run; older seed times share one.
+MAX_SNAPSHOTS = 32
+
+
+def make_priors(
+    graph: TemporalGraph[Any],
+    window_s: int,
+    num_similar: int,
+    num_popular: int,
+    snapshot_times: Sequence[int] | None = None,
+) -> PairPriors:
+    """Index a graph's interactions.
+
+    Args:
+        graph: With numpy arrays or torch tensors.
+        window_s: Label window Δ of the task, seconds.
+        num_similar: Candidates by item-kNN, and neighbours kept per item.
+        num_popular: Candidates by popularity.
+        snapshot_times: When item-item similarity may be computed (``thinned``); None: at
+            every seed time that is asked for.
+    """
+    events = graph.interactions
+    if not isinstance(events.time, np.ndarray):
+        events = Interactions(*(part.cpu().numpy() for part in (
+            events.entity, events.item, events.time)))
+    shape = graph.num_entities, graph.num_items
+    neighbors = CoInteraction(events, *shape, num_similar, snapshot_times)
+    return PairPriors(EventIndex.build(events, *shape), neighbors, window_s, num_similar, num_popular)
+
+
+def thinned(times: np.ndarray, most: int = MAX_SNAPSHOTS) -> np.ndarray:
+    """At most ``most`` of the distinct times, evenly spread, first and last among them.
+
+    Example:
+        >>> thinned(np.array([5, 1, 2, 3, 4]), most=3)
+        array([1, 3, 5])
+    """
+    distinct = np.unique(times)
+    place = np.linspace(0, len(distinct) - 1, min(most, len(distinct)))
+    return distinct[np.unique(np.round(place).astype(np.int64))]

@@ -1,0 +1,139 @@
+"""PairPriors: candidate items of a seed, with what its past says about each of them.
+
+Candidates of (entity, t) are the items the entity met, the items nearest to those by
+co-interaction, and the most popular items of the last label window. Everything is read
+from interactions at or before t. Ages are in label windows Δ, so that one set of widths
+suits a task of a week and a task of a year; counts and ages enter as log(1 + x).
+
+The features are those of well-known heuristics (Sarwar et al. 2001 for item-kNN; decayed
+own counts as in next-basket baselines, Hu et al. 2020, arXiv 2006.00556): a network on
+top of them starts from what is hard to beat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_core.priors.events import EventIndex
+from model_core.priors.knn import KNN_FEATURES, knn_scores
+from model_core.priors.neighbors import NeighborSource
+from model_core.priors.past import PAIR_FEATURES, USER_FEATURES, Past
+
+#: Widths of counting windows, in label windows.
+ITEM_WINDOWS = (0.25, 1.0, 2.0, 4.0, 16.0)
+
+ITEM_FEATURES = (
+    *(f"item_count_window_{w:g}" for w in ITEM_WINDOWS), "item_count", "item_age_last",
+    "item_age_first", "item_known", "item_trend_short", "item_trend_long", "item_users",
+    "item_repeat_share",
+)
+FEATURES = PAIR_FEATURES + KNN_FEATURES + ITEM_FEATURES + USER_FEATURES
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidate pairs of a batch of B seeds, sorted by (seed, item), each pair once.
+
+    Attributes:
+        seed: int64 [M], 0..B-1.
+        item: int64 [M], catalogue rows.
+        feature: float32 [M, len(FEATURES)].
+    """
+
+    seed: np.ndarray
+    item: np.ndarray
+    feature: np.ndarray
+
+    @classmethod
+    def none(cls) -> Candidates:
+        """No candidates at all."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64),
+                   np.zeros((0, len(FEATURES)), np.float32))
+
+
+class PairPriors:
+    """Candidates and their features for any seeds; numpy only, the same in training and serving.
+
+    Args:
+        events: All interactions; none later than a seed's time is used for it.
+        neighbors: Item-item similarity at given times.
+        window_s: Label window Δ of the task, seconds.
+        num_similar: Candidates by item-kNN.
+        num_popular: Candidates by popularity in (t - Δ, t].
+    """
+
+    def __init__(
+        self, events: EventIndex, neighbors: NeighborSource, window_s: int,
+        num_similar: int = 80, num_popular: int = 60,
+    ) -> None:
+        self.events, self.neighbors, self.window_s = events, neighbors, window_s
+        self.num_similar, self.num_popular = num_similar, num_popular
+        self._popular: dict[int, np.ndarray] = {}
+
+    def __call__(self, entity: np.ndarray, time: np.ndarray) -> Candidates:
+        """Candidates of every seed.
+
+        Args:
+            entity: int64 [B], rows of the entity table.
+            time: int64 [B], seed times in UTC seconds.
+        """
+        num_items = self.events.num_items
+        past = Past(self.events, entity, time, self.window_s)
+        knn_key, knn = knn_scores(past, time, self.neighbors, num_items, self.num_similar)
+        popular = [self._popular_at(moment) for moment in time.tolist()]
+        popular_seed = np.repeat(np.arange(len(time)), [len(items) for items in popular])
+        popular_key = popular_seed * num_items + np.concatenate([np.zeros(0, np.int64), *popular])
+        key = np.unique(np.concatenate([past.pair, knn_key, popular_key]))
+        seed, item = key // num_items, key % num_items
+
+        feature = np.zeros((len(key), len(FEATURES)), dtype=np.float32)
+        ends = np.cumsum([len(PAIR_FEATURES), len(KNN_FEATURES), len(ITEM_FEATURES)])
+        pair, near, about_item, about_user = np.split(feature, ends, axis=1)
+        pair[np.searchsorted(key, past.pair)] = past.pair_features()
+        near[:] = knn.features(key, seed, past.num_distinct, num_items)
+        about_item[:] = self._item_features(item, time[seed])
+        about_user[:] = past.user_features()[seed]
+        # Rounded here once, so that a cache may keep 16 bits and change nothing.
+        return Candidates(seed, item, feature.astype(np.float16).astype(np.float32))
+
+    def _popular_at(self, time: int) -> np.ndarray:
+        """Most frequent items of (t - Δ, t], ties by all history, then by row."""
+        if time not in self._popular:
+            events = self.events
+            start, end = np.searchsorted(events.time, [time - self.window_s, time], side="right")
+            item, count = np.unique(events.item[start:end], return_counts=True)
+            known = events.item_end(item, np.full(len(item), time)) - events.item_ptr[item]
+            order = np.lexsort((item, -known, -count))[: self.num_popular]
+            self._popular[time] = item[order].astype(np.int64)
+        return self._popular[time]
+
+    def _item_features(self, item: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """float32 [M, len(ITEM_FEATURES)]; computed once per distinct (item, time)."""
+        events, window = self.events, float(self.window_s)
+        moments, which = np.unique(time, return_inverse=True)
+        key, place = np.unique(which * events.num_items + item, return_inverse=True)
+        item, time = key % events.num_items, moments[key // events.num_items]
+        start, end = events.item_ptr[item], events.item_end(item, time)
+        total = end - start
+        known = total > 0
+        count = {w: end - events.item_end(item, time - int(w * window)) for w in ITEM_WINDOWS}
+        last = np.where(known, time - _take(events.item_time, end - 1), 0) / window
+        first = np.where(known, time - _take(events.item_time, start), 0) / window
+        users = np.where(known, _take(events.item_users, end - 1), 0)
+        columns = [
+            *(np.log1p(count[w]) for w in ITEM_WINDOWS), np.log1p(total), np.log1p(last),
+            np.log1p(first), known,
+            np.log((count[1.0] + 1) / (count[4.0] / 4 + 1)),
+            np.log((count[4.0] + 1) / (count[16.0] / 4 + 1)),
+            np.log1p(users), 1 - users / np.maximum(total, 1),
+        ]
+        return np.stack(columns, axis=1).astype(np.float32)[place]
+
+
+def _take(values: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """``values[position]`` where the caller discards what lies outside."""
+    if len(values) == 0:
+        return np.zeros(len(position), dtype=values.dtype)
+    return values[np.clip(position, 0, len(values) - 1)]

@@ -1,0 +1,142 @@
+"""Item-item similarity against brute force, and which snapshot answers which time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_core.priors import co_interaction
+from model_core.priors.co_interaction import CoInteraction, neighbors_at
+from model_core.priors.neighbors import ItemNeighbors
+from tests.priors import reference
+from tests.priors.worlds import EVENTS, NUM_ENTITIES, NUM_ITEMS, interactions
+
+
+def as_lists(item, neighbor, cosine) -> dict[int, list[tuple[int, float]]]:
+    return {
+        int(i): [(int(j), float(c)) for j, c in zip(near, value, strict=True) if j >= 0]
+        for i, near, value in zip(item, neighbor, cosine, strict=True)
+    }
+
+
+def check(events, time, count, num_entities=NUM_ENTITIES, num_items=NUM_ITEMS, max_items=500):
+    item, neighbor, cosine = neighbors_at(interactions(events), num_entities, num_items, time, count)
+    assert (item.dtype, neighbor.dtype, cosine.dtype) == (np.int64, np.int32, np.float32)
+    assert neighbor.shape == cosine.shape == (len(item), count)
+    assert (np.diff(item) > 0).all()
+    padded = neighbor < 0
+    assert not cosine[padded].any()
+    assert (padded[:, :-1] <= padded[:, 1:]).all(), "padding comes last"
+    expected = {i: [(j, float(c)) for j, c in near.items()]
+                for i, near in reference.neighbors(events, time, count, max_items).items()}
+    assert as_lists(item, neighbor, cosine) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(EVENTS, st.integers(-6, 41), st.integers(0, 8))
+def test_equal_brute_force(events, time, count):
+    check(events, time, count)
+
+
+@settings(max_examples=40, deadline=None)
+@given(EVENTS, st.integers(1, 6), st.integers(1, 40), st.sampled_from([0, 4, 10**9]),
+       st.integers(1, 3))
+def test_blocks_full_and_sparse_and_short_histories(events, count, products, full, max_items):
+    """However the item-item matrix is cut and whichever way a block is searched."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(co_interaction, "MAX_BLOCK_PRODUCTS", products)
+        patch.setattr(co_interaction, "_FULL_BLOCK", full)
+        patch.setattr(co_interaction, "MAX_ITEMS_PER_ENTITY", max_items)
+        check(events, 40, count, max_items=max_items)
+
+
+@pytest.mark.parametrize("full", [0, 10**9])
+def test_a_larger_shop_both_ways(full, monkeypatch):
+    monkeypatch.setattr(co_interaction, "_FULL_BLOCK", full)
+    monkeypatch.setattr(co_interaction, "MAX_BLOCK_PRODUCTS", 500)
+    rng = np.random.default_rng(0)
+    events = [(int(u), int(i), int(t)) for u, i, t in zip(
+        rng.integers(0, 40, 500), rng.zipf(1.5, 500) % 60, rng.integers(0, 99, 500), strict=True)]
+    check(events, 80, 7, num_entities=40, num_items=60)
+
+
+def test_by_hand_with_ties_by_item():
+    # Items 1 and 3 share both users; 0 shares one user with each of 1, 3 and 4.
+    events = [(0, 1, 0), (1, 1, 0), (0, 3, 0), (1, 3, 0), (0, 0, 0), (0, 4, 0), (3, 5, 0)]
+    found = as_lists(*neighbors_at(interactions(events), 4, 6, 0, 2))
+    one, half = pytest.approx(1.0), pytest.approx(2**-0.5)
+    assert found == {
+        0: [(4, one), (1, half)], 1: [(3, one), (0, half)], 3: [(1, one), (0, half)],
+        4: [(0, one), (1, half)],  # 1 before 3; and 5, which nobody shares, has no row
+    }
+
+
+def test_repeats_count_once():
+    once = neighbors_at(interactions([(0, 1, 0), (0, 2, 1), (1, 1, 2)]), 4, 6, 9, 2)
+    often = neighbors_at(interactions([(0, 1, 0), (0, 2, 1), (1, 1, 2), (0, 1, 3), (0, 1, 4)]), 4, 6, 9, 2)
+    for one, other in zip(once, often, strict=True):
+        assert np.array_equal(one, other)
+
+
+TIMES = st.lists(st.integers(-9, 50), min_size=1, max_size=5)
+
+
+@settings(max_examples=80, deadline=None)
+@given(EVENTS, st.lists(TIMES, min_size=1, max_size=3), st.one_of(st.none(), TIMES))
+def test_a_look_up_uses_the_newest_allowed_snapshot(events, rounds, allowed):
+    """Whatever was asked for before: neither later snapshots nor older ones are taken."""
+    rows = interactions(events)
+    source = CoInteraction(rows, NUM_ENTITIES, NUM_ITEMS, 2, allowed)
+    for times in rounds:
+        snapshots = source(np.unique(times))
+        time, item = np.repeat(times, NUM_ITEMS), np.tile(np.arange(NUM_ITEMS), len(times))
+        for t, i, row in zip(time.tolist(), item.tolist(), snapshots.rows_of(time, item), strict=True):
+            usable = [t] if allowed is None else [a for a in allowed if a <= t]
+            near = reference.neighbors(events, max(usable), 2) if usable else {}
+            if row < 0:
+                assert i not in near
+            else:
+                found = [j for j in snapshots.neighbor[row].tolist() if j >= 0]
+                assert found == list(near[i])
+
+
+def test_snapshots_are_made_once(monkeypatch):
+    made = []
+
+    def watch(*args):
+        made.append(args[-2])
+        return neighbors_at(*args)
+
+    monkeypatch.setattr(co_interaction, "neighbors_at", watch)
+    source = CoInteraction(interactions([(0, 0, 0), (0, 1, 5)]), 4, 6, 2, allowed=[0, 10, 20])
+    for times in ([12], [11, 3], [19, 25], [-4]):
+        source(np.array(times))
+    assert made == [10, 0, 20]
+
+
+def snapshots():
+    def near(item, neighbor):
+        return np.array(item), np.array(neighbor, np.int32)[:, None], np.full((len(item), 1), 0.5, np.float32)
+
+    return ItemNeighbors.stack({20: near([1, 4], [4, 1]), 10: near([0], [2])}, num_items=5)
+
+
+def test_rows_by_time_and_item():
+    stacked = snapshots()
+    assert stacked.time.tolist() == [10, 20]
+    assert stacked.key.tolist() == [0, 6, 9]
+    time = np.array([9, 10, 19, 19, 20, 20, 20, 99, 99])
+    item = np.array([0, 0, 0, 1, 0, 1, 4, 4, 3])
+    # Item 0 has no row at 20: what was known at 10 is not fallen back to.
+    assert stacked.rows_of(time, item).tolist() == [-1, 0, 0, -1, -1, 1, 2, 2, -1]
+
+
+def test_no_snapshots_and_no_rows():
+    none = ItemNeighbors.stack({}, num_items=5)
+    assert none.rows_of(np.array([3]), np.array([1])).tolist() == [-1]
+    empty = neighbors_at(interactions([]), 4, 6, 0, 3)
+    stacked = ItemNeighbors.stack({5: empty}, num_items=6)
+    assert stacked.neighbor.shape == (0, 3)
+    assert stacked.rows_of(np.array([9]), np.array([0])).tolist() == [-1]

@@ -1,0 +1,64 @@
+"""Raw events for tests of pair priors, and the priors made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from hypothesis import strategies as st
+
+from model_core.graph.temporal_graph import Interactions
+from model_core.priors.co_interaction import CoInteraction
+from model_core.priors.events import EventIndex
+from model_core.priors.features import Candidates, PairPriors
+
+NUM_ENTITIES, NUM_ITEMS = 4, 6
+Event = tuple[int, int, int]  # entity, item, time
+Seed = tuple[int, int]  # entity, time
+
+#: Few distinct times, so that ties are the rule.
+EVENTS = st.lists(
+    st.tuples(st.integers(0, NUM_ENTITIES - 1), st.integers(0, NUM_ITEMS - 1), st.integers(-5, 40)),
+    max_size=40)
+SEEDS = st.lists(st.tuples(st.integers(0, NUM_ENTITIES - 1), st.integers(-8, 45)), max_size=6)
+WINDOWS = st.sampled_from([1, 3, 10, 40])
+
+
+def ordered(events: Iterable[Event]) -> list[Event]:
+    """Distinct, in the order that Interactions promises: by (time, entity, item)."""
+    return sorted(set(events), key=lambda event: (event[2], event[0], event[1]))
+
+
+def interactions(events: Iterable[Event]) -> Interactions[np.ndarray]:
+    table = np.asarray(ordered(events), dtype=np.int64).reshape(-1, 3)
+    return Interactions(*(table[:, column].copy() for column in range(3)))
+
+
+def make(
+    events: Iterable[Event], window_s: int = 10, num_similar: int = 3, num_popular: int = 2,
+    allowed: Sequence[int] | None = None, num_entities: int = NUM_ENTITIES, num_items: int = NUM_ITEMS,
+) -> PairPriors:
+    rows = interactions(events)
+    near = CoInteraction(rows, num_entities, num_items, num_similar, allowed)
+    return PairPriors(
+        EventIndex.build(rows, num_entities, num_items), near, window_s, num_similar, num_popular)
+
+
+def ask(priors: PairPriors, seeds: Sequence[Seed]) -> Candidates:
+    table = np.asarray(seeds, dtype=np.int64).reshape(-1, 2)
+    return priors(table[:, 0].copy(), table[:, 1].copy())
+
+
+def assert_equal(one: Candidates, other: Candidates) -> None:
+    """Equal to the bit, and of the types that a model expects."""
+    assert (one.seed.dtype, one.item.dtype, one.feature.dtype) == (np.int64, np.int64, np.float32)
+    for part in ("seed", "item", "feature"):
+        left, right = getattr(one, part), getattr(other, part)
+        assert left.dtype == right.dtype, part
+        assert np.array_equal(left, right), part
+
+
+def of_seed(found: Candidates, number: int) -> Candidates:
+    """Candidates of one seed of a batch, as if it had been alone."""
+    here = found.seed == number
+    return Candidates(np.zeros(here.sum(), np.int64), found.item[here], found.feature[here])
