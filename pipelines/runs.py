@@ -53,9 +53,17 @@ def run_locally(
     *,
     listener: Callable[[StepRun], None],
     output: Callable[[bytes], None],
+    planned: Callable[[dict[str, Any]], None] = lambda plan: None,
     enable_caching: bool = True,
 ) -> dict[str, Any]:
     """Compile and run a pipeline on this machine.
+
+    Args:
+        request: What to run.
+        listener: Told of every start and end of a step.
+        output: Receives the raw output of the running step.
+        planned: Told of the plan (``pipelines.planning``) before the first step.
+        enable_caching: Serve unchanged steps from earlier runs under the same root.
 
     Returns:
         The summary, also written to ``<root>/summary.json``.
@@ -63,15 +71,18 @@ def run_locally(
     from model_core.tables.as_of import parse_as_of
     from model_core.tables.fingerprint import source_fingerprint
     from pipelines.compiling import STEPS, compile_pipeline
+    from pipelines.planning import add_plan, page_with_plan, plan_of_run
     from pipelines.targets.process import run_pipeline
 
-    parse_as_of(request.as_of)  # refuse a bad date before anything is started
+    as_of = parse_as_of(request.as_of)  # refuse a bad date before anything is started
     fingerprint = source_fingerprint(request.dataset, request.task)
     root = request.root.resolve()
     dataset = Path(request.dataset).expanduser()
     with _lock(root):
         yaml = compile_pipeline(request.pipeline, root / f"{request.pipeline}.yaml")
         config = request.config
+        plan = plan_of_run(request.dataset, request.task, as_of, config, fingerprint, root)
+        planned(plan)
         started = datetime.now(UTC)
         steps = run_pipeline(
             yaml,
@@ -96,10 +107,12 @@ def run_locally(
             root, STEPS, listener=listener, output=output, enable_caching=enable_caching,
         )
     summary = _summary(request, steps, started)
+    add_plan(summary, plan)
     if "html" in summary["artifacts"]:
         # Kubeflow names the artifact without a suffix; a browser wants one.
         page = root / "report.html"
-        write_atomically(page, Path(summary["artifacts"]["html"]).read_bytes())
+        text = Path(summary["artifacts"]["html"]).read_text(encoding="utf-8")
+        write_atomically(page, page_with_plan(text, summary).encode())
         summary["artifacts"]["report_html"] = str(page)
     write_atomically(root / "summary.json", json_bytes(summary))
     return summary

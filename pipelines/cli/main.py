@@ -126,6 +126,34 @@ def dataset_demo(
 
 
 @app.command()
+def plan(
+    dataset: Annotated[str, typer.Option(help="RelBench-v3 folder or Hub spec.", show_default=False)],
+    task: Annotated[str, typer.Option(help="Recommendation task of it.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Model to train.")] = "contextgnn",
+    as_of: Annotated[str, typer.Option(help="Logical date (UTC), as for relrec run.")] = "",
+    settings: Annotated[list[str] | None, typer.Option(
+        "--set", metavar="KEY=VALUE", help="A setting, such as train.loss=sampled. Repeatable.",
+        show_default=False)] = None,
+    json_path: Annotated[Path | None, typer.Option(
+        "--json", help="Also write the plan here.", show_default=False)] = None,
+    memory_gb: Annotated[float | None, typer.Option(
+        min=0.001, help="Memory to fit into, 10^9 bytes. [default: what is available here]",
+        show_default=False)] = None,
+    calibrate: Annotated[bool, typer.Option(help="Measure this machine's speed first (1 s).")] = True,
+) -> None:
+    """Estimate memory and time of every step before a run; exit code 1 if a step would not fit.
+
+    Example: relrec plan --dataset runs/shop --task customer-purchase --memory-gb 8
+    """
+    from pipelines.cli.plan import show_plan
+
+    raise typer.Exit(show_plan(
+        dataset=dataset, task=task, model=model, as_of=as_of, settings=settings or [],
+        json_path=json_path, memory_gb=memory_gb, calibrated=calibrate,
+    ))
+
+
+@app.command()
 def validate(
     dataset: Dataset,
     task: Annotated[str | None, typer.Option(help="Check this task too.", show_default=False)] = None,

@@ -17,6 +17,8 @@ from model_core.config import parse_overrides
 from model_core.errors import ConfigError
 from model_core.records import json_bytes, write_atomically
 from model_core.storage.uri import local_path
+from pipelines.cli.plan import show_costs, show_forecast
+from pipelines.planning import epochs_done
 from pipelines.runs import RunRequest, run_locally
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def run_retrain(
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         summary = run_locally(request, listener=screen.listen, output=screen.forward,
-                              enable_caching=cache)
+                              planned=lambda plan: show_forecast(console, plan), enable_caching=cache)
     except KeyboardInterrupt:
         show_failure(console, {"error": {"step": screen.running or "start", "message": "interrupted"}})
         return 130
@@ -138,6 +140,7 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     console.print()
     console.print(table)
     console.print(escape(verdict["reason"]))
+    show_costs(console, summary, epochs_done(summary))
     wall_s = summary["wall_s"]
     publication = summary["publication"]
     if publication["promoted"]:

@@ -47,7 +47,7 @@ def test_metrics_hold_model_and_baselines(finished):
     _, summary = finished
     rows = summary["metrics"]
     assert {row["model"] for row in rows} == {
-        "contextgnn", "popularity", "recent_popularity", "past_then_popular", "item_knn"}
+        "contextgnn", "popularity", "recent_popularity", "past_then_popular", "item_knn", "blend"}
     assert {row["split"] for row in rows} == {"val", "test"}
     assert {row["mask"] for row in rows} == {"none", "seen", "unavailable"}
     assert {row["metric"] for row in rows} >= {"map", "recall", "ndcg", "hit_rate", "mrr"}
@@ -65,6 +65,13 @@ def test_artifacts_are_there(finished):
     assert summary["publication"]["promoted"] == summary["verdict"]["promote"]
     assert json.loads((root / "summary.json").read_text()) == summary
     assert summary["data_digest"]
+
+
+def test_plan_stands_beside_measurement(finished):
+    root, summary = finished
+    assert [step["name"] for step in summary["plan"]["steps"]] == list(STEPS)
+    assert all(step["estimated_s"] > 0 and step["estimated_mb"] > 0 for step in summary["steps"])
+    assert "Time and memory" in (root / "report.html").read_text()
 
 
 def test_second_run_is_cached_and_says_the_same(finished, demo_dataset):
