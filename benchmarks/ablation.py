@@ -74,6 +74,13 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "item vectors: feature": ("columns alone", ("model.item_vectors=feature",)),
     "item vectors: fusion": ("both", ("model.item_vectors=fusion",)),
     # Mechanisms that the paper does not have.
+    "fusion: add": ("pair logits on top of the tower's, one softmax", ("model.fusion=add",)),
+    "no far shift": ("the gate alone ranks the two groups", ("train.choose_far_shift=false",)),
+    "pair score from the start": ("its weight starts at 1", ("model.pair_start=1",)),
+    "no average": ("the weights of the epoch's end", ("train.average_decay=null",)),
+    "large batches": ("512 rows however few there are", ("train.min_steps_per_epoch=1",)),
+    "fewer popular candidates": ("none by popularity", ("model.num_popular=0",)),
+    "no item-kNN": ("no candidates or features by item-kNN", ("model.num_similar=0",)),
     "no item bias": ("no learned logit per item", ("model.item_bias=false",)),
     "all rows alike": ("training rows do not fade with age", ("train.recency_half_life=null",)),
     "positives masked": ("a row's other positives are no negatives",

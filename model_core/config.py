@@ -82,6 +82,10 @@ class ModelConfig(Section):
         description="How pair scores join the tower's: their own softmax behind a gate, added to the "
                     "tower score, or in its place (the authors).",
     )
+    pair_start: float = Field(
+        0.0, description="Weight of the graph's pair score when training starts, beside pair priors "
+                         "(learned from there; 1 without priors)."
+    )
     use_priors: bool = Field(True, description="Add a logit from counts, ages, popularity and item-kNN.")
     prior_hidden: int = Field(64, ge=1, description="Width of the pair prior's hidden layers.")
     prior_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the pair prior.")
@@ -124,6 +128,10 @@ class TrainConfig(Section):
     average_decay: float | None = Field(
         0.98, ge=0, lt=1, description="Moving average of the weights, which is what is validated and "
                                       "shipped; unset: the weights themselves."
+    )
+    choose_far_shift: bool = Field(
+        True, description="Choose on validation how far items outside the near group may come up "
+                          "(two-level fusion only)."
     )
     epochs: int = Field(20, ge=1)
     max_steps_per_epoch: int = Field(2_000, ge=1)

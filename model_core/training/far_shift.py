@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from model_core.models.contextgnn.model import ContextGNN
 
@@ -11,7 +11,9 @@ from model_core.models.contextgnn.model import ContextGNN
 SHIFTS = (0.0, 3.0, 30.0)
 
 
-def best_far_shift(model: ContextGNN, validate: Callable[[], float]) -> float:
+def best_far_shift(
+    model: ContextGNN, validate: Callable[[], float], shifts: Sequence[float] = SHIFTS
+) -> float:
     """Set ``model.far_shift`` to the value with the best validation metric.
 
     Inside a group the order is learned from many comparisons per row. Between the groups
@@ -22,13 +24,14 @@ def best_far_shift(model: ContextGNN, validate: Callable[[], float]) -> float:
     Args:
         model: In evaluation mode. One without two groups keeps its shift of 0.
         validate: Metric of the model as it is, higher is better.
+        shifts: What to choose from; of equals the first.
 
     Returns:
         The best metric; NaN (and shift 0) where it cannot be told.
     """
     best = -math.inf
     chosen = 0.0
-    for shift in SHIFTS if model.gate is not None else SHIFTS[:1]:
+    for shift in shifts if model.gate is not None else (0.0,):
         model.far_shift.fill_(shift)
         value = validate()
         if not math.isfinite(value):

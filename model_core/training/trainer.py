@@ -27,7 +27,7 @@ from model_core.split.seeds import Split
 from model_core.training.averaging import WeightAverage
 from model_core.training.batching import StepMaker, prepared_ahead
 from model_core.training.checkpoint import Checkpoint, build_model, write_checkpoint
-from model_core.training.far_shift import best_far_shift
+from model_core.training.far_shift import SHIFTS, best_far_shift
 from model_core.training.identity import graph_digest, run_digest
 from model_core.training.optimizer import SplitAdam
 from model_core.training.progress import Progress, ProgressPrinter, StepEvent
@@ -132,7 +132,7 @@ def train(
         value = best_far_shift(model, lambda: float(validate(ModelScorer(
             model, tensors, fan_out, device=device, strategy=model_config.strategy,
             nodes_per_seed=nodes_per_seed, max_batch_nodes=train_config.max_batch_nodes,
-            priors=priors))))
+            priors=priors))), SHIFTS if train_config.choose_far_shift else SHIFTS[:1])
         model.train()
         return value
 

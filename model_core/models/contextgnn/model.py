@@ -113,7 +113,8 @@ class ContextGNN(nn.Module):
             self.pair_offset = nn.Linear(dim, 1)
             #: What counting says is learned in a few steps, states that say more than noise
             #: take longer: beside a prior the graph's pair score starts at nothing.
-            self.pair_gain = nn.Parameter(torch.tensor(0.0 if self.prior is not None else 1.0))
+            self.pair_gain = nn.Parameter(torch.tensor(
+                config.pair_start if self.prior is not None else 1.0))
 
     def item_vectors(
         self, item_columns: TableColumns[Tensor], rows: Tensor | None = None
