@@ -34,6 +34,9 @@ from torch import Tensor
 
 from model_core.negatives.drawing import Proposals, mixed_buckets
 
+#: Share of the classes beside the positives that is left to chance.
+DRAWN_FRACTION = 0.5
+
 
 @dataclass(frozen=True)
 class SampledClasses:
@@ -93,11 +96,13 @@ def sample_classes(
 
     Returns:
         At most ``num_classes`` classes: draws that repeat each other or hit a fixed class
-        add none. With no room left for draws the items outside the fixed set have no part
-        in Z.
+        add none. Half of the room beside the positives is kept for draws; subgraph items
+        that do not fit into the other half can be drawn like any other. With no room at
+        all the items outside the fixed set have no part in Z.
     """
     fixed = [torch.unique(positive)]
-    room = max(num_classes - len(fixed[0]), 0)
+    free = max(num_classes - len(fixed[0]), 0)
+    room = free - int(free * DRAWN_FRACTION)  # or no item beyond the batch would ever be a negative
     for wanted in (_most_frequent_first(local), hard):
         if wanted is not None:
             wanted = wanted[~torch.isin(wanted, torch.cat(fixed))]
@@ -106,6 +111,7 @@ def sample_classes(
     item = torch.cat(fixed)
     log_q = torch.zeros(len(item), dtype=torch.float32, device=item.device)
 
+    room = free - (len(item) - len(fixed[0]))
     if room and len(bucket):
         bucket = mixed_buckets(bucket)
         row = torch.randint(len(bucket), (room,), generator=generator, device=generator.device)

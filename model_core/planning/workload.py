@@ -9,7 +9,7 @@ import numpy as np
 from model_core.config import RunConfig, TrainConfig
 from model_core.planning.facts import DatasetFacts
 from model_core.planning.skeleton import Skeleton, SubgraphFacts
-from model_core.priors.build import MAX_SNAPSHOTS
+from model_core.priors.build import most_snapshots
 from model_core.tables.routes import shortest_routes
 
 #: As in training.batching and evaluation.ranking, which need torch; tests hold them equal.
@@ -28,7 +28,7 @@ class Workload:
         steps_per_epoch: Optimiser steps of an epoch.
         num_interactions: Walks from users to items: rows of the deepest event table of each
             shortest route.
-        num_snapshots: Moments at which item-item similarity is kept for the pair prior.
+        num_windows: Distinct training times.
     """
 
     facts: DatasetFacts
@@ -40,7 +40,7 @@ class Workload:
     rows_per_micro_batch: int
     steps_per_epoch: int
     num_interactions: int
-    num_snapshots: int
+    num_windows: int
 
     @classmethod
     def of(cls, facts: DatasetFacts, skeleton: Skeleton, subgraph: SubgraphFacts,
@@ -57,7 +57,7 @@ class Workload:
                         default=facts.num_entities) for route in routes)
         windows = len(np.unique(skeleton.seed_time))
         return cls(facts, skeleton, subgraph, config, len(subgraph.fan_out), rows, micro, max(steps, 1),
-                   walks, min(windows, MAX_SNAPSHOTS) + 1)
+                   walks, windows)
 
     @property
     def num_columns(self) -> int:
@@ -97,6 +97,12 @@ class Workload:
     def num_known_items(self) -> int:
         """Items that may have been met by somebody."""
         return min(self.facts.num_items, self.num_interactions)
+
+    @property
+    def num_snapshots(self) -> int:
+        """Moments at which item-item similarity is kept for the pair prior."""
+        most = most_snapshots(self.num_known_items, self.config.model.num_similar)
+        return min(self.num_windows, most) + 1
 
     def distinct_rows(self, num_seeds: int) -> dict[str, float]:
         """Table to distinct rows in a batch of so many seeds."""

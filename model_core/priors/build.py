@@ -12,8 +12,9 @@ from model_core.priors.co_interaction import CoInteraction
 from model_core.priors.events import EventIndex
 from model_core.priors.features import PairPriors
 
-#: Most snapshots of item-item similarity of a training run; older seed times share one.
-MAX_SNAPSHOTS = 32
+#: Most snapshots of item-item similarity of a training run, and most bytes of them all; seed
+#: times without one of their own use the newest before them.
+MAX_SNAPSHOTS, MAX_SNAPSHOT_BYTES = 32, 2**30
 
 
 def make_priors(
@@ -40,6 +41,12 @@ def make_priors(
     shape = graph.num_entities, graph.num_items
     neighbors = CoInteraction(events, *shape, num_similar, snapshot_times)
     return PairPriors(EventIndex.build(events, *shape), neighbors, window_s, num_similar, num_popular)
+
+
+def most_snapshots(num_known_items: int, num_similar: int) -> int:
+    """How many snapshots of so many items fit, at least 2."""
+    size = max(num_known_items * num_similar * 8, 1)
+    return max(min(MAX_SNAPSHOT_BYTES // size, MAX_SNAPSHOTS), 2)
 
 
 def thinned(times: np.ndarray, most: int = MAX_SNAPSHOTS) -> np.ndarray:

@@ -19,6 +19,10 @@ MAX_BLOCK_PRODUCTS = 20_000_000
 _FULL_BLOCK = 4
 
 
+#: Snapshots kept where any time may be asked for; at least those of the present look-up.
+MAX_KEPT_SNAPSHOTS = 8
+
+
 class CoInteraction:
     """Snapshots of item-item similarity, made when they are first asked for.
 
@@ -49,7 +53,10 @@ class CoInteraction:
             for time in np.setdiff1d(times, self._stacked.time).tolist()
         }
         if made:
-            self._stacked = ItemNeighbors.stack(self._stacked.snapshots() | made, self._shape[1])
+            kept = self._stacked.snapshots()
+            if self._allowed is None and len(kept) >= MAX_KEPT_SNAPSHOTS:
+                kept = {time: kept[time] for time in times.tolist() if time in kept}
+            self._stacked = ItemNeighbors.stack(kept | made, self._shape[1])
         return self._stacked
 
 

@@ -32,6 +32,10 @@ ITEM_FEATURES = (
 FEATURES = PAIR_FEATURES + KNN_FEATURES + ITEM_FEATURES + USER_FEATURES
 
 
+#: Moments whose popular items are remembered.
+MAX_KEPT_TIMES = 4_096
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Candidate pairs of a batch of B seeds, sorted by (seed, item), each pair once.
@@ -106,6 +110,8 @@ class PairPriors:
             item, count = np.unique(events.item[start:end], return_counts=True)
             known = events.item_end(item, np.full(len(item), time)) - events.item_ptr[item]
             order = np.lexsort((item, -known, -count))[: self.num_popular]
+            if len(self._popular) >= MAX_KEPT_TIMES:  # a server asks at ever new times
+                self._popular.clear()
             self._popular[time] = item[order].astype(np.int64)
         return self._popular[time]
 

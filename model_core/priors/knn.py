@@ -17,8 +17,9 @@ KNN_FEATURES = (
 )
 #: Newest distinct items of a seed that vote.
 MAX_KNN_ITEMS = 256
-#: Cells of the dense score matrix of one block of seeds; larger catalogues go sparse.
-MAX_DENSE_CELLS = 4_000_000
+#: Cells of the dense score matrix of one block of seeds, and the largest catalogue for
+#: which counting into all of them is no slower than sorting.
+MAX_DENSE_CELLS, MAX_DENSE_ITEMS = 4_000_000, 4_000
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def knn_scores(
     row, seed, age = row[row >= 0], past.pair_seed[source], past.age_last[source]
     weights = [np.ones(len(age), np.float32), *(
         np.exp2(-age / h).astype(np.float32) for h in KNN_HALF_LIVES[1:])]
-    dense = num_items * 8 <= MAX_DENSE_CELLS
+    dense = num_items <= min(MAX_DENSE_ITEMS, MAX_DENSE_CELLS // 8)
     width = MAX_DENSE_CELLS // num_items if dense else 64
     keys, scores, chosen = [], [], []
     for begin in range(0, len(time), width):

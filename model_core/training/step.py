@@ -86,16 +86,18 @@ class StepRunner:
         mask_known = self.config.mask_known_positives
         if mask_known is None:
             mask_known = classes is not None
+        column = micro.positive if classes is None else classes.position_of(micro.positive)
+        absent = None
+        if birth is not None:
+            absent = unborn(birth if classes is None else birth[classes.item], micro.time)
+            absent[micro.positive_row, column] = False  # what was met exists, whatever its time says
         if classes is None:
-            scores = self.model(micro.batch, vectors, generator)
-            column = micro.positive
+            scores = self.model(micro.batch, vectors, generator, absent)
         else:
             readout = self.model.read_out(micro.batch, generator)
-            scores = self.model.class_scores(readout, vectors, classes.item, classes.log_q)
-            column = classes.position_of(micro.positive)
-            birth = None if birth is None else birth[classes.item]
+            scores = self.model.class_scores(
+                readout, vectors, classes.item, classes.log_q, absent)
         return softmax_loss(
-            scores, micro.positive_row, column,
-            masked=None if birth is None else unborn(birth, micro.time),
+            scores, micro.positive_row, column, masked=absent,
             positives_compete=not mask_known, row_weight=micro.row_weight,
         )

@@ -21,7 +21,7 @@ from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.scorer import ModelScorer
 from model_core.negatives.queue import NegativeQueue
-from model_core.priors.build import make_priors, thinned
+from model_core.priors.build import make_priors, most_snapshots, thinned
 from model_core.sampling.neighbors import fan_out_for
 from model_core.split.seeds import Split
 from model_core.training.averaging import WeightAverage
@@ -102,7 +102,8 @@ def train(
         prior_settings = {
             "window_s": split.window_s, "num_similar": model_config.num_similar,
             "num_popular": model_config.num_popular}
-        snapshot_times = [*thinned(split.train.time).tolist(), split.val_time]
+        most = most_snapshots(len(np.unique(graph.interactions.item)), model_config.num_similar)
+        snapshot_times = [*thinned(split.train.time, most).tolist(), split.val_time]
         priors = make_priors(graph, **prior_settings, snapshot_times=snapshot_times)
     make = StepMaker(tensors, split.train, queue, model_config, train_config, fan_out,
                      nodes_per_seed, device, window_s=split.window_s, priors=priors)

@@ -24,7 +24,7 @@ from tests.conformance.worlds import WORLDS
 from tests.models.graphs import NOW, batch_of, catalogue, retail_graph
 
 MODEL = ModelConfig(channels=32, embedding_dim=16, encoder_blocks=1, dropout=0.0, num_neighbors=32)
-TRAIN = TrainConfig(batch_size=64, learning_rate=0.01, epochs=12, patience=4,
+TRAIN = TrainConfig(batch_size=64, min_steps_per_epoch=12, learning_rate=0.01, epochs=12, patience=4,
                     early_stopping_delta=1.0, device="cpu")
 
 

@@ -242,3 +242,23 @@ def test_a_column_that_stands_for_many_counts_so_often_in_its_group():
             total = plain[row, group].exp().sum()
             copies = (plain[row, group].exp() * (-log_q[group]).exp())
             torch.testing.assert_close(weighted[row, group].exp(), total * copies / copies.sum())
+
+
+def test_items_that_do_not_exist_get_no_gradient_and_no_share():
+    tower = torch.zeros(1, 6, requires_grad=True)
+    score = torch.zeros(3, requires_grad=True)
+    pairs = (PairScores(torch.zeros(3, dtype=torch.int64), torch.tensor([0, 1, 2]), score),)
+    absent = torch.tensor([[False, False, True, False, False, True]])
+    found = two_level(tower, pairs, torch.zeros(6), torch.zeros(1, 1), absent=absent)
+    assert found[~absent].exp().sum().item() == pytest.approx(1.0, abs=1e-6)
+    (found[0, 0] + found[0, 3]).backward()
+    assert tower.grad[0, [2, 5]].tolist() == [0.0, 0.0]
+    assert score.grad[2].item() == 0.0
+
+
+def test_bfloat16_scores_still_sum_to_one():
+    torch.manual_seed(0)
+    tower = torch.randn(3, 500).to(torch.bfloat16)
+    pairs = (PairScores(torch.tensor([0, 1]), torch.tensor([3, 4]), torch.randn(2)),)
+    found = two_level(tower, pairs, torch.zeros(500), torch.randn(3, 1).to(torch.bfloat16))
+    torch.testing.assert_close(found.exp().sum(dim=1), torch.ones(3), atol=1e-5, rtol=0)

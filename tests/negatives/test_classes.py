@@ -43,7 +43,8 @@ def test_priorities(positive, local, hard, num_classes, buckets, seed):
     assert len(item) == len(set(item)) == len(found.log_q)
     assert item[: found.num_positive] == sorted(set(positive))  # never dropped
     assert len(item) <= max(num_classes, found.num_positive)
-    room = max(num_classes - found.num_positive, 0)
+    free = max(num_classes - found.num_positive, 0)
+    room = free - free // 2  # the other half is left to chance
     fixed = item[found.num_positive : found.num_fixed]
     more_local = set(local) - set(positive)
     more_hard = set(hard or []) - set(positive) - more_local
@@ -61,6 +62,14 @@ def test_priorities(positive, local, hard, num_classes, buckets, seed):
     if positive:
         where = found.position_of(torch.tensor(positive))
         assert found.item[where].tolist() == positive
+
+
+def test_many_local_items_leave_room_for_draws():
+    found = sample_classes(
+        make_queue(), positive=torch.tensor([0]), local=torch.arange(1, 12),
+        bucket=torch.zeros(4, dtype=torch.int64), num_classes=9, generator=generator(0))
+    assert found.num_fixed == 5
+    assert len(found.item) > found.num_fixed
 
 
 def competing(found, setting):

@@ -50,7 +50,7 @@ def replace_or_add(tower: Tensor, pairs: tuple[PairScores, ...], replace: bool) 
 
 def two_level(
     tower: Tensor, pairs: tuple[PairScores, ...], near_bias: Tensor, gate: Tensor,
-    far_shift: Tensor | float = 0.0,
+    far_shift: Tensor | float = 0.0, absent: Tensor | None = None, has_near: Tensor | None = None,
 ) -> Tensor:
     """Log-probability of every item: which group, then which item of it.
 
@@ -61,12 +61,17 @@ def two_level(
         pairs: Kinds of pairs.
         near_bias: float [C], or [B, C].
         gate: float [B, 1], log-odds of the near group. A row without near items has none.
+        absent: bool [B, C], items that do not exist for a row (not born yet): they are in
+            neither group. Masking them afterwards would leave them in the partitions.
+        has_near: bool [B, 1], rows with near items, where the columns are a sample; unset,
+            those with near items among the columns.
         far_shift: Taken off the log-probability of the other items of rows that have near ones.
 
     Returns:
         float [B, C]; without a shift exp of a row sums to 1 (but for the share of an empty
         group).
     """
+    tower, gate = tower.float(), gate.float()  # a partition in bfloat16 does not sum to 1
     flat = torch.zeros_like(tower).reshape(-1)
     member = torch.zeros_like(flat)
     for kind in pairs:
@@ -74,9 +79,12 @@ def two_level(
         flat = flat.scatter_add(0, place, kind.score.to(tower.dtype))
         member = member.scatter(0, place, torch.ones_like(kind.score, dtype=tower.dtype))
     is_near = member.reshape(tower.shape) > 0
+    gone = is_near
+    if absent is not None:
+        is_near, gone = is_near & ~absent, is_near | absent
     near = (flat.reshape(tower.shape) + near_bias).masked_fill(~is_near, ABSENT)
-    far = tower.masked_fill(is_near, ABSENT)
-    some = is_near.any(dim=1, keepdim=True)
+    far = tower.masked_fill(gone, ABSENT)
+    some = is_near.any(dim=1, keepdim=True) if has_near is None else has_near
     to_near = logsigmoid(gate) - torch.logsumexp(near, dim=1, keepdim=True)
     to_far = torch.where(some, logsigmoid(-gate) - far_shift, 0.0) - torch.logsumexp(far, dim=1, keepdim=True)
     return torch.where(is_near, near + to_near, far + to_far)

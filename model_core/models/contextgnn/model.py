@@ -46,8 +46,9 @@ class ContextGNN(nn.Module):
     """Scores every item of the catalogue for every seed of a batch.
 
     With h the node states after the last layer, d the embedding width and c the
-    channels: ``p = Linear(h_u)``; the tower score of item i is ``p·w_i / √d + a(p)``;
-    an item in u's own subgraph gets ``Linear(h_i) + h_u·h_i / √c + b(p)`` instead.
+    channels: ``p = Linear(h_u)``; the tower score of item i is ``p·w_i / √d + b_i + a(p)``;
+    an item in u's own subgraph has the pair score ``γ (Linear(h_i) + h_u·h_i / √c + b(p))``,
+    a candidate that of ``PairPrior``; ``fusion.py`` makes one score of them.
 
     Args:
         schema: Shape of the graph.
@@ -119,41 +120,48 @@ class ContextGNN(nn.Module):
     def item_vectors(
         self, item_columns: TableColumns[Tensor], rows: Tensor | None = None
     ) -> Tensor:
-        """Vectors of the catalogue (or of ``rows``, int64 [C]), float [num_items or C, d]."""
+        """Vectors of the catalogue, or of ``rows``, int64 [C]: float [num_items or C, D].
+
+        D is the embedding width and the columns of the item bias.
+        """
         vectors = self.items(item_columns, rows)
         if self.item_bias is not None:
             vectors = torch.cat([vectors, self.item_bias(item_columns, rows)], dim=1)
         return vectors
 
     def forward(
-        self, batch: Batch, item_vectors: Tensor, generator: torch.Generator | None = None
+        self, batch: Batch, item_vectors: Tensor, generator: torch.Generator | None = None,
+        absent: Tensor | None = None,
     ) -> Tensor:
         """Raw scores of the whole catalogue; exports to ONNX.
 
         Args:
             batch: B seeds with their subgraphs. Where ``num_nodes_per_hop`` is empty
                 every node state is computed (as in an exported model); scores agree.
-            item_vectors: float [num_items, d], from ``item_vectors``.
+            item_vectors: float [num_items, D], from ``item_vectors``.
             generator: For dropout, in training mode only; on the batch's device.
+            absent: bool [B, num_items], items that do not exist for a row, in training.
 
         Returns:
             float [B, num_items].
         """
         readout = self.read_out(batch, generator)
-        return self._fuse(readout, readout.pairs, item_vectors, None)
+        return self._fuse(readout, readout.pairs, item_vectors, None, absent, None)
 
     def class_scores(
-        self, readout: Readout, class_vectors: Tensor, classes: Tensor, log_q: Tensor | None = None
+        self, readout: Readout, class_vectors: Tensor, classes: Tensor, log_q: Tensor | None = None,
+        absent: Tensor | None = None,
     ) -> Tensor:
         """Raw scores of some items only, for the sampled softmax.
 
         Args:
             readout: From ``read_out``.
-            class_vectors: float [C, d], ``item_vectors(columns, rows=classes)``.
+            class_vectors: float [C, D], ``item_vectors(columns, rows=classes)``.
             classes: int64 [C], distinct catalogue rows.
             log_q: float [C], log-probability that a class is among the classes, which is
                 taken off its score. It belongs here and not into the loss, because the
                 partition of a group of items is estimated here.
+            absent: bool [B, C], classes that do not exist for a row.
 
         Returns:
             float [B, C]. With all items as classes and no ``log_q`` column c equals
@@ -166,11 +174,14 @@ class ContextGNN(nn.Module):
             near = torch.searchsorted(ascending, pairs.item).clamp(max=len(classes) - 1)
             chosen = (ascending[near] == pairs.item).nonzero().squeeze(1)
             among.append(PairScores(pairs.seed[chosen], column[near[chosen]], pairs.score[chosen]))
-        return self._fuse(readout, tuple(among), class_vectors, log_q)
+        has_near = torch.zeros_like(readout.offset, dtype=torch.bool)
+        for pairs in readout.pairs:
+            has_near[pairs.seed] = True
+        return self._fuse(readout, tuple(among), class_vectors, log_q, absent, has_near)
 
     def _fuse(
         self, readout: Readout, pairs: tuple[PairScores, ...], item_vectors: Tensor,
-        log_q: Tensor | None,
+        log_q: Tensor | None, absent: Tensor | None, has_near: Tensor | None,
     ) -> Tensor:
         """Scores of the items that ``item_vectors`` stand for."""
         width = readout.query.shape[1]
@@ -182,10 +193,11 @@ class ContextGNN(nn.Module):
         has_bias = item_vectors.shape[1] > width
         near_bias = item_vectors[:, width] if has_bias else tower.new_zeros(tower.shape[1])
         shift = 0.0 if self.training else self.far_shift
-        return two_level(tower - correction, pairs, near_bias - correction, readout.gate, shift)
+        return two_level(tower - correction, pairs, near_bias - correction, readout.gate, shift,
+                         absent, has_near)
 
     def tower_scores(self, readout: Readout, item_vectors: Tensor) -> Tensor:
-        """float [B, C], before local items are overridden."""
+        """float [B, C], without what is known of single pairs."""
         return readout.query @ item_vectors.t() + readout.offset
 
     def read_out(self, batch: Batch, generator: torch.Generator | None = None) -> Readout:
