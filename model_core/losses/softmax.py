@@ -42,6 +42,8 @@ def softmax_loss(
         positives_compete: Whether a row's other positives stand in the partition of each of
             its positives, as in the authors' loss. False: a known positive is never a
             negative, so each positive competes with the row's negatives and itself alone.
+            (Scores that are already normalised by group, as two-level fusion makes them,
+            keep known positives in the partitions of their groups.)
         row_weight: float [B], what each row counts; unset, all count 1.
         log_q: float [C] (or [B, C]), log of the probability that a column is in the sample.
 
