@@ -156,7 +156,7 @@ def test_sampled_on_all_classes_equals_full():
     row, positive = torch.tensor([0, 0, 1, 2]), torch.tensor([3, 7, 3, 11])
     classes = sample_classes(
         make_proposals([np.ones(num_items)]), positive=positive, local=torch.arange(num_items),
-        bucket=torch.zeros(3, dtype=torch.int64), num_classes=num_items, generator=generator)
+        bucket=torch.zeros(3, dtype=torch.int64), num_classes=2 * num_items, generator=generator)
     assert len(classes.item) == num_items
     full = softmax_loss(scores, row, positive)
     sampled = softmax_loss(scores[:, classes.item], row, classes.position_of(positive),
