@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_core.graph.temporal_graph import Interactions
+from model_core.priors import features
 from model_core.priors.build import make_priors, thinned
 from model_core.priors.features import FEATURES, Candidates
 from tests.factories import DAY, make_shop
@@ -140,3 +141,15 @@ def test_thinned_times(times, most):
 def test_thinned_to_one_and_of_nothing():
     assert thinned(np.array([3, 9, 4]), most=1).tolist() == [3]
     assert thinned(np.zeros(0, dtype=np.int64)).tolist() == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(EVENTS, SEEDS)
+def test_forgotten_popularity_is_counted_again(events, seeds):
+    whole = ask(make(events), seeds)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "MAX_KEPT_TIMES", 1)
+        priors = make(events)
+        for _ in range(2):
+            assert_equal(ask(priors, seeds), whole)
+        assert len(priors._popular) <= 1
