@@ -65,14 +65,18 @@ def test_equal_the_definitions(events, seeds, window_s, num_similar, num_popular
     check(events, seeds, window_s, num_similar, num_popular)
 
 
-@pytest.mark.parametrize("window_s", [7, 30])
-def test_equal_the_definitions_on_a_busier_shop(window_s):
+def busier_shop():
+    """About 33 events of each of 12 users with 30 items, and four seeds."""
     rng = np.random.default_rng(0)
     events = [(int(u), int(i), int(t)) for u, i, t in zip(
         rng.integers(0, 12, 400), rng.zipf(1.6, 400) % 30, rng.integers(0, 300, 400), strict=True)]
-    found = check(events, [(0, 299), (5, 150), (0, 40), (11, 1_000)], window_s, 8, 6,
-                  num_entities=12, num_items=30)
-    assert len(found.item) > 40
+    return events, [(0, 299), (5, 150), (0, 40), (11, 1_000)], {"num_entities": 12, "num_items": 30}
+
+
+@pytest.mark.parametrize("window_s", [7, 30])
+def test_equal_the_definitions_on_a_busier_shop(window_s):
+    events, seeds, shape = busier_shop()
+    assert len(check(events, seeds, window_s, 8, 6, **shape).item) > 40
 
 
 def test_one_pair_by_hand():
@@ -97,15 +101,15 @@ def test_one_pair_by_hand():
         [0.0] * len(past.PAIR_FEATURES))
 
 
-@settings(max_examples=60, deadline=None)
-@given(EVENTS, SEEDS, st.integers(1, 5), st.integers(1, 3), st.integers(1, 3))
-def test_limits_keep_what_is_newest(events, seeds, max_events, max_items, max_items_per_entity):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(past, "MAX_EVENTS", max_events)
-        patch.setattr(knn, "MAX_KNN_ITEMS", max_items)
-        patch.setattr(co_interaction, "MAX_ITEMS_PER_ENTITY", max_items_per_entity)
-        check(events, seeds, 10, max_events=max_events, max_items=max_items,
-              max_items_per_entity=max_items_per_entity)
+@pytest.mark.parametrize(("max_events", "max_items", "max_items_per_entity"), [
+    (15, 256, 500), (4_096, 3, 500), (4_096, 256, 4), (12, 2, 3), (1, 1, 1)])
+def test_limits_keep_what_is_newest(monkeypatch, max_events, max_items, max_items_per_entity):
+    events, seeds, shape = busier_shop()
+    monkeypatch.setattr(past, "MAX_EVENTS", max_events)
+    monkeypatch.setattr(knn, "MAX_KNN_ITEMS", max_items)
+    monkeypatch.setattr(co_interaction, "MAX_ITEMS_PER_ENTITY", max_items_per_entity)
+    check(events, seeds, 30, 8, 6, max_events=max_events, max_items=max_items,
+          max_items_per_entity=max_items_per_entity, **shape)
 
 
 @settings(max_examples=60, deadline=None)
