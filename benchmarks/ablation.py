@@ -1,7 +1,7 @@
 """What each mechanism of the model is worth: one row per change, seeds paired, on validation rows.
 
     python -m benchmarks.ablation --datasets DIR:TASK DIR:TASK --seeds 0 1 2 [--rows NAME …]
-        [--cache DIR] [--out benchmarks/ablation.md] [--with-test]
+        [--cache DIR] [--out benchmarks/ablation.md] [--with-test] [--earlier]
 
 Snapshot, split, graph and queue are built once per dataset under ``--cache``. Every finished
 run adds one line to ``<cache>/runs.jsonl``; what is there already is not done again, so the
@@ -9,7 +9,10 @@ command can be stopped at any time and given more rows or seeds later. Runs go s
 seed, so that what is there is comparable at any time. The table is written after every run.
 
 Rows are chosen on validation. ``--with-test`` adds test figures of the same checkpoints; it is
-meant for the final table, once.
+meant for the final table, once. ``--earlier`` does everything one window earlier: the last
+training window validates and the validation rows are tested on. That tells, without the test
+rows, what a choice is worth beyond the window it was made on; the refit can be judged no other
+way. Without either the refit is left out, for validation figures come before it.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +87,8 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no item-kNN": ("no candidates or features by item-kNN", ("model.num_similar=0",)),
     "no item bias": ("no learned logit per item", ("model.item_bias=false",)),
     "all rows alike": ("training rows do not fade with age", ("train.recency_half_life=null",)),
+    "no refit": ("the weights from before it; only where a later window is measured too",
+                 ("train.refit=false",)),
     "positives masked": ("a row's other positives are no negatives",
                          ("train.mask_known_positives=true",)),
 }
@@ -96,6 +102,7 @@ class Run(NamedTuple):
     row: str
     seed: int
     settings: tuple[str, ...]
+    earlier: bool = False
 
     @property
     def key(self) -> str:
@@ -104,7 +111,8 @@ class Run(NamedTuple):
         Rows that come to the same settings share a run; a changed default is another run.
         """
         config = self.config.model_dump(mode="json", exclude={"evaluate", "export"})
-        return json.dumps([str(self.dataset), self.task, config], sort_keys=True)
+        return json.dumps([str(self.dataset), self.task, config, *["earlier"] * self.earlier],
+                          sort_keys=True)
 
     @property
     def config(self) -> RunConfig:
@@ -113,7 +121,7 @@ class Run(NamedTuple):
 
 def plan_runs(
     datasets: Sequence[tuple[Path, str]], rows: Sequence[str], seeds: Sequence[int],
-    settings: Sequence[str],
+    settings: Sequence[str], earlier: bool = False,
 ) -> list[Run]:
     """All runs, seed by seed; the default row first, because the others are compared with it.
 
@@ -124,7 +132,7 @@ def plan_runs(
         if name not in ROWS:
             raise ConfigError(f"row {name!r}", f"one of {list(ROWS)}", repr(name), "name a known row")
     ordered = sorted(dict.fromkeys([DEFAULT, *rows]), key=list(ROWS).index)
-    runs = [Run(dataset, task, row, seed, (*settings, *ROWS[row][1]))
+    runs = [Run(dataset, task, row, seed, (*settings, *ROWS[row][1]), earlier)
             for seed in seeds for row in ordered for dataset, task in datasets]
     for run in runs:
         assert run.config
@@ -139,10 +147,11 @@ class Prepared(NamedTuple):
     queue: NegativeQueue
 
 
-def prepare(dataset: Path, task: str, config: RunConfig, cache: Path) -> Prepared:
+def prepare(run: Run, cache: Path) -> Prepared:
     """Build or open the records of a dataset; settings of earlier stages get records of their own."""
-    base = cache / f"{dataset.name}-{source_fingerprint(str(dataset), task)[:12]}"
-    snapshot = _open_or(Snapshot, base / "snapshot", lambda out: ingest(str(dataset), task, out))
+    dataset, task, config = str(run.dataset), run.task, run.config
+    base = cache / f"{run.dataset.name}-{source_fingerprint(dataset, task)[:12]}"
+    snapshot = _open_or(Snapshot, base / "snapshot", lambda out: ingest(dataset, task, out))
     base = base / _digest(config.split)
     split = _open_or(Split, base / "split", lambda out: temporal_split(snapshot, config.split, out))
     base = base / _digest(config.graph)
@@ -151,7 +160,16 @@ def prepare(dataset: Path, task: str, config: RunConfig, cache: Path) -> Prepare
     queue = _open_or(
         NegativeQueue, base / _digest(config.queue) / "queue",
         lambda out: build_negative_queue(split, graph, config.queue, 0, out))
-    return Prepared(graph, split, queue)
+    return Prepared(graph, one_window_earlier(split) if run.earlier else split, queue)
+
+
+def one_window_earlier(split: Split) -> Split:
+    """The last training window validates, the validation rows are the test rows."""
+    last = int(split.train.time.max())
+    kept, moved = (split.train.take(np.flatnonzero(rows))
+                   for rows in (split.train.time < last, split.train.time == last))
+    return replace(split, train=kept, val=moved, test=split.val, val_time=last,
+                   test_time=split.val_time)
 
 
 def _open_or(record: Any, path: Path, make: Any) -> Any:
@@ -176,7 +194,7 @@ def do(run: Run, cache: Path, with_test: bool) -> dict[str, Any]:
     note: dict[str, Any] = {
         "key": key, "dataset": run.dataset.name, "task": run.task, "row": run.row,
         "seed": run.seed, "settings": list(run.settings), "code": code_digest()}
-    prepared = prepare(run.dataset, run.task, config, cache)
+    prepared = prepare(run, cache)
     graph, split, queue = prepared
     note["locality"] = dict(split.locality.get("val", {}))
     name = hashlib.sha256(key.encode()).hexdigest()[:16] + "-" + code_digest()
@@ -235,7 +253,7 @@ def ablate(runs: Sequence[Run], cache: Path, out: Path, with_test: bool) -> None
         if note is None:
             note = do(run, cache, with_test)
         elif with_test and note["status"] == "done" and "test_map" not in note:
-            note = note | _test_figure(note, prepare(run.dataset, run.task, run.config, cache), run.config)
+            note = note | _test_figure(note, prepare(run, cache), run.config)
         if note is not known.get(run.key):
             append(log, note)
             known[run.key] = note
@@ -243,7 +261,8 @@ def ablate(runs: Sequence[Run], cache: Path, out: Path, with_test: bool) -> None
                 note["status"] == "done") else note["status"]
             print(f"{number}/{len(runs)} {run.dataset.name}, {run.row}, seed {run.seed}: {value}", flush=True)
         done = [known[each.key] | {"row": each.row} for each in runs if each.key in known]
-        text = markdown(done, ROWS, DEFAULT, _provenance(done), with_test=with_test)
+        later = "next window" if run.earlier else "test"
+        text = markdown(done, ROWS, DEFAULT, _provenance(done), later=later if with_test else None)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text)
 
@@ -268,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/ablation.md"))
     parser.add_argument("--with-test", action="store_true", help="Test figures too: for the final table.")
+    parser.add_argument("--earlier", action="store_true", help="All one window earlier, tested on val.")
     parser.add_argument("--threads", type=int, help="Of torch; by default as many as there are cores.")
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE",
                         help="Settings of all rows.")
@@ -281,7 +301,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error(f"--datasets {entry}: expected DIR:TASK")
         datasets.append((Path(folder).resolve(), task))
     try:
-        ablate(plan_runs(datasets, args.rows, args.seeds, args.set), args.cache, args.out, args.with_test)
+        later = args.with_test or args.earlier
+        settings = [*args.set] if later else [*args.set, "train.refit=false"]
+        runs = plan_runs(datasets, args.rows, args.seeds, settings, args.earlier)
+        ablate(runs, args.cache, args.out, later)
     except ConfigError as error:
         parser.error(str(error))
 

@@ -19,7 +19,7 @@ processor time.
 
 def markdown(
     notes: Sequence[Mapping[str, Any]], rows: Mapping[str, tuple[str, Sequence[str]]], default: str,
-    provenance: str, *, with_test: bool,
+    provenance: str, *, later: str | None = None,
 ) -> str:
     """The whole page.
 
@@ -28,23 +28,23 @@ def markdown(
         rows: Row to description and settings, in the order of the table.
         default: The row that others are compared with.
         provenance: Machine, date and commit, in a sentence.
-        with_test: Whether test figures are shown.
+        later: Name of the rows measured after validation; None where there are none.
     """
     parts = [HEAD, provenance]
     for place in dict.fromkeys((note["dataset"], note["task"]) for note in notes):
         own = [note for note in notes if (note["dataset"], note["task"]) == place]
-        parts.append(_table(place, own, rows, default, with_test))
+        parts.append(_table(place, own, rows, default, later))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def _table(
     place: tuple[str, str], notes: Sequence[Mapping[str, Any]],
-    rows: Mapping[str, tuple[str, Sequence[str]]], default: str, with_test: bool,
+    rows: Mapping[str, tuple[str, Sequence[str]]], default: str, later: str | None,
 ) -> str:
-    figures = ["val_map"] + ["test_map"] * with_test
+    figures = {"val_map": "val"} | ({} if later is None else {"test_map": later})
     head = ["row", "change"]
-    for figure in figures:
-        head += [figure.replace("_map", " MAP"), "difference"]
+    for name in figures.values():
+        head += [f"{name} MAP", "difference"]
     head += ["best epoch", "seconds", "seeds"]
     lines = [f"## {place[0]}, {place[1]}", "", _locality(notes), "",
              "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]

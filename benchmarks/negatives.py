@@ -32,7 +32,8 @@ from model_core.graph.temporal_graph import TemporalGraph
 from model_core.negatives.build import build_negative_queue
 from model_core.split.seeds import Split
 from model_core.training.progress import SilentProgress, StepEvent
-from model_core.training.trainer import Scorer, train
+from model_core.training.run import Scorer
+from model_core.training.trainer import train
 
 #: Side to its settings.
 SIDES = {
@@ -107,7 +108,7 @@ def compare(
     rows = []
     for side, own in SIDES.items():
         base = [*settings, *own, f"train.num_classes={num_classes}", f"train.seed={seed}",
-                "train.patience=1000"]
+                "train.patience=1000", "train.refit=false"]
         with tempfile.TemporaryDirectory() as name:
             first = run_side(graph, split, parse_overrides([*base, "train.epochs=1"]), seconds / 8,
                              clock, Path(name) / "first")

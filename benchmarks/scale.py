@@ -33,8 +33,9 @@ from benchmarks.generated import generate
 from model_core.config import RunConfig, parse_overrides
 from model_core.evaluation.validation import map_validator
 from model_core.negatives.build import build_negative_queue
+from model_core.training.loop import peak_mb
 from model_core.training.progress import SilentProgress, StepEvent
-from model_core.training.trainer import peak_mb, train
+from model_core.training.trainer import train
 
 #: Steps left out of the timing: memory is touched and threads start in the first ones.
 NUM_WARM_UP = 5
@@ -79,7 +80,7 @@ class Clock(SilentProgress):
 def run_config(point: Point, args: argparse.Namespace) -> RunConfig:
     """Settings of one point: a small network, because the item side is what is measured."""
     return parse_overrides([
-        "train.loss=sampled", f"train.num_classes={point.num_classes}", "train.epochs=1",
+        "train.loss=sampled", f"train.num_classes={point.num_classes}", "train.epochs=1", "train.refit=false",
         f"train.batch_size={args.batch_size}", f"train.max_steps_per_epoch={args.steps}",
         f"train.learning_rate={args.learning_rate}", f"train.device={args.device}",
         f"model.channels={args.channels}", f"model.embedding_dim={args.embedding_dim}",

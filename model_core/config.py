@@ -133,14 +133,18 @@ class TrainConfig(Section):
         True, description="Choose on validation how far items outside the near group may come up "
                           "(two-level fusion only)."
     )
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(30, ge=1)
     max_steps_per_epoch: int = Field(2_000, ge=1)
     early_stopping_delta: float | None = Field(
         None, ge=0,
         description="Stop at once when validation MAP falls this far below the best "
                     "(the authors: 0.001); unset: only patience counts.",
     )
-    patience: int = Field(5, ge=1, description="Stop after this many epochs without a better MAP.")
+    patience: int = Field(8, ge=1, description="Stop after this many epochs without a better MAP.")
+    refit: bool = Field(
+        True, description="Train once more for the best number of epochs with the validation labels "
+                          "added, before test: the newest labels say most about the next window."
+    )
     max_validation_rows: int = Field(10_000, ge=1)
     checkpoint_every_steps: int = Field(
         50, ge=1, description="Steps between resume states; more where writing one takes long."

@@ -16,14 +16,15 @@ from model_core.records import MANIFEST, write_record
 
 
 def shuffle_after(
-    source: Path, cutoff: int, out: Path, seed: int = 0, *, shuffle_times: bool = True
+    source: Path, cutoff: int, out: Path, seed: int = 0, *, shuffle_times: bool = True,
+    labels: tuple[str, ...] = ("val", "test"),
 ) -> Path:
     """Copy a snapshot record or a RelBench folder, with all that is later than ``cutoff`` shuffled.
 
     In every timed table each column but the primary key is permuted, on its own, among the
     rows with time > cutoff: foreign keys, numbers, strings, and times unless told not to.
     Rows up to the cutoff and tables without time stay as they are. The items of the stored
-    validation and test labels are permuted too, and columns kept for the task's SQL alone.
+    labels that end after it are permuted too, and columns kept for the task's SQL alone.
 
     Args:
         source: Folder with ``manifest.json`` (snapshot) or ``manifest.yaml`` (dataset).
@@ -31,6 +32,7 @@ def shuffle_after(
         out: New folder.
         seed: Of the permutations.
         shuffle_times: Whether rows after the cutoff also swap their times.
+        labels: Splits whose stored labels end after the cutoff.
     """
     rng = np.random.default_rng(seed)
     if (source / MANIFEST).is_file():
@@ -38,15 +40,15 @@ def shuffle_after(
         with write_record(out, manifest["kind"], manifest["schema_version"]) as (folder, meta):
             meta.update(manifest["meta"])
             tables = {entry["name"]: entry for entry in meta["tables"]}
-            _copy(source, folder, tables, cutoff, rng, shuffle_times)
+            _copy(source, folder, tables, cutoff, rng, shuffle_times, labels)
             (folder / MANIFEST).unlink(missing_ok=True)
     else:
         tables = yaml.safe_load((source / "manifest.yaml").read_text())["tables"]
-        _copy(source, out, tables, cutoff, rng, shuffle_times)
+        _copy(source, out, tables, cutoff, rng, shuffle_times, labels)
     return out
 
 
-def _copy(source, folder, tables, cutoff, rng, shuffle_times):
+def _copy(source, folder, tables, cutoff, rng, shuffle_times, labels):
     shutil.copytree(source, folder, dirs_exist_ok=True)
     for name, entry in sorted(tables.items()):
         if entry["time_col"] is not None:
@@ -59,7 +61,7 @@ def _copy(source, folder, tables, cutoff, rng, shuffle_times):
             if (hidden := folder / "hidden" / file.name).is_file():
                 pq.write_table(_permute(pq.read_table(hidden), later, set(), rng), hidden)
     for file in sorted(folder.glob("labels/*.parquet")) + sorted(folder.glob("tasks/*/*.parquet")):
-        if file.stem in ("val", "test"):
+        if file.stem in labels:
             table = pq.read_table(file)
             scalar = {field.name for field in table.schema if not pa.types.is_nested(field.type)}
             pq.write_table(_permute(table, np.arange(len(table)), scalar, rng), file)

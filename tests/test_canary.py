@@ -17,7 +17,7 @@ MODEL = ModelConfig(channels=16, embedding_dim=8, encoder_blocks=1, num_neighbor
 
 
 def learn(snapshot: Snapshot, folder, loss: str):
-    """Queue, final weights, split and graph; without validation, whose labels come after the cutoff."""
+    """Queue, weights before and after the refit, split and graph; without a validation metric."""
     split = temporal_split(snapshot, SplitConfig(num_train_windows=6), folder / "split")
     graph = build_graph(snapshot, split, GraphConfig(), folder / "graph")
     queue = build_negative_queue(split, graph, QueueConfig(size=128), 0, folder / "queue")
@@ -25,7 +25,14 @@ def learn(snapshot: Snapshot, folder, loss: str):
                            device="cpu")
     checkpoint = train(graph, split, queue, MODEL, settings, folder / "checkpoint",
                        validate=lambda scorer: float("nan"), progress=SilentProgress())
-    return queue, checkpoint.load_model().state_dict(), split, graph
+    weights, final = (checkpoint.load_model(weights=which).state_dict()
+                      for which in ("selected", "final"))
+    return queue, weights, final, split, graph
+
+
+def differ(one, other) -> bool:
+    assert one.keys() == other.keys()
+    return any(not torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 def candidates(graph, split, time: int):
@@ -45,15 +52,14 @@ def test_shuffling_the_future_changes_no_weight(demo_snapshot, tmp_path):
     shuffle_after(demo_snapshot.record.path, cutoff, tmp_path / "shuffled", seed=3)
     other_snapshot = Snapshot.open(tmp_path / "shuffled")
     for loss in ("full", "sampled"):
-        queue, weights, split, graph = learn(demo_snapshot, tmp_path / f"true-{loss}", loss)
-        other_queue, other_weights, other_split, other_graph = learn(
+        queue, weights, final, split, graph = learn(demo_snapshot, tmp_path / f"true-{loss}", loss)
+        other_queue, other_weights, other_final, other_split, other_graph = learn(
             other_snapshot, tmp_path / f"other-{loss}", loss)
         assert not np.array_equal(split.test.item, other_split.test.item)  # the shuffle did shuffle
         for name in queue.ARRAYS:
             assert np.array_equal(getattr(queue, name), getattr(other_queue, name)), name
-        assert weights.keys() == other_weights.keys()
-        for name, tensor in weights.items():
-            assert torch.equal(tensor, other_weights[name]), name
+        assert not differ(weights, other_weights)
+        assert differ(final, other_final)  # the refit does know the labels of validation
         assert weights["prior.mean"].any()
     # At the cutoff the candidates of validation are the same too; a window later they are not.
     assert same(candidates(graph, split, cutoff), candidates(other_graph, split, cutoff))
@@ -61,13 +67,22 @@ def test_shuffling_the_future_changes_no_weight(demo_snapshot, tmp_path):
     assert not same(candidates(graph, split, later), candidates(other_graph, split, later))
 
 
+def test_shuffling_the_test_window_changes_no_weight_of_the_refit(demo_snapshot, tmp_path):
+    shuffle_after(demo_snapshot.record.path, demo_snapshot.test_time, tmp_path / "shuffled", seed=3,
+                  labels=("test",))
+    _, _, final, split, _ = learn(demo_snapshot, tmp_path / "true", "full")
+    _, _, other, other_split, _ = learn(Snapshot.open(tmp_path / "shuffled"), tmp_path / "other", "full")
+    assert not np.array_equal(split.test.item, other_split.test.item)
+    assert not differ(final, other)
+
+
 def test_the_canary_can_die(demo_snapshot, tmp_path):
     """Shuffling what training may know does change weights."""
     early = demo_snapshot.val_time - 3 * demo_snapshot.task.window_s
     shuffle_after(demo_snapshot.record.path, early, tmp_path / "shuffled", seed=3)
-    _, weights, split, graph = learn(demo_snapshot, tmp_path / "true", "full")
-    _, other, _, other_graph = learn(Snapshot.open(tmp_path / "shuffled"), tmp_path / "other", "full")
-    assert any(not torch.equal(tensor, other[name]) for name, tensor in weights.items())
+    _, weights, _, split, graph = learn(demo_snapshot, tmp_path / "true", "full")
+    _, other, _, _, other_graph = learn(Snapshot.open(tmp_path / "shuffled"), tmp_path / "other", "full")
+    assert differ(weights, other)
     assert not torch.equal(weights["prior.mean"], other["prior.mean"])
     assert same(candidates(graph, split, early), candidates(other_graph, split, early))
     assert not same(*(candidates(g, split, demo_snapshot.val_time) for g in (graph, other_graph)))

@@ -22,7 +22,7 @@ from model_core.evaluation.verdict import deciding_place, judge
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.negatives.queue import NegativeQueue
 from model_core.split.seeds import Split
-from model_core.training.trainer import resolve_device
+from model_core.training.device import resolve_device
 from model_core.version import __version__
 
 
@@ -38,7 +38,7 @@ class Evaluable(Protocol):
     @property
     def curves(self) -> Any: ...
 
-    def scorer(self, graph: Any, device: Any) -> Scorer: ...
+    def scorer(self, graph: Any, device: Any, weights: Any) -> Scorer: ...
 
 
 def evaluate(
@@ -79,9 +79,11 @@ def evaluate(
     """
     model = checkpoint.model_config.name
     device = resolve_device(device).type
-    scorers = {model: checkpoint.scorer(graph.to_torch(device), device)}
+    tensors = graph.to_torch(device)
+    scorers = {model: checkpoint.scorer(tensors, device, "final")}
+    on_val = {("val", model): checkpoint.scorer(tensors, device, "selected")}
     scorers |= {name: make(graph, split, config) for name, make in BASELINES.items()}
-    evaluation = evaluate_scorers(scorers, graph, split, config, seed, device=device,
+    evaluation = evaluate_scorers(scorers, graph, split, config, seed, instead=on_val, device=device,
                                   progress=progress)
     verdict = judge(evaluation, model, split.eval_k, config, seed)
     mask = deciding_place(config)[1]

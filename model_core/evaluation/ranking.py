@@ -6,8 +6,10 @@ scores are compared as they are, and equal scores are ordered by item id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +32,22 @@ class Scorer(Protocol):
             entity: int64 [B], rows of the entity table.
             time: int64 [B], seed times in UTC seconds; nothing later may be used.
         """
+        ...
+
+
+@runtime_checkable
+class StagedScorer(Scorer, Protocol):
+    """A scorer in two stages, so that a block can be prepared while the one before is scored.
+
+    ``scorer(entity, time)`` equals ``scorer.score(scorer.prepare(entity, time))``.
+    """
+
+    def prepare(self, entity: torch.Tensor, time: torch.Tensor, /) -> Any:
+        """What ``score`` takes. Called in another thread; may depend on nothing but the seeds."""
+        ...
+
+    def score(self, prepared: Any, /) -> torch.Tensor:
+        """Raw scores as of ``__call__``, in memory that the caller may write to."""
         ...
 
 
@@ -86,15 +104,22 @@ def top_k(scores: torch.Tensor, k: int) -> torch.Tensor:
     return torch.nn.functional.pad(item, (0, k - width), value=-1)
 
 
-def _checked(scores: torch.Tensor, entity: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-    """A copy that may be written to, in which -0.0 has become 0.0."""
+def _checked(
+    scores: torch.Tensor, entity: torch.Tensor, time: torch.Tensor, *, own: bool
+) -> torch.Tensor:
+    """Scores that may be written to, in which -0.0 has become 0.0.
+
+    Args:
+        scores: Of a scorer, for the given seeds.
+        own: Whether they may be changed as they are; otherwise a copy is made.
+    """
     if scores.ndim != 2 or len(scores) != len(entity):
         raise EvaluationError("scorer", f"scores of shape [{len(entity)}, num_items]",
                               f"shape {list(scores.shape)}", "return one row of scores per seed")
     if not scores.is_floating_point() or scores.dtype in (torch.float16, torch.bfloat16):
         scores = scores.float()
-    bad = ~(scores < torch.inf)  # NaN compares false
-    if bool(bad.any()):
+    if scores.numel() and not bool(scores.amax() < torch.inf):  # NaN is the largest, compares false
+        bad = ~(scores < torch.inf)
         row, item = (int(i) for i in bad.nonzero()[0])
         raise EvaluationError(
             f"scorer, entity {int(entity[row])} at time {int(time[row])}, item {item}",
@@ -102,7 +127,7 @@ def _checked(scores: torch.Tensor, entity: torch.Tensor, time: torch.Tensor) -> 
             f"{float(scores[row, item])} ({int(bad.sum())} such scores in this block)",
             "find where the model's numbers blow up; a lower learning rate often helps",
         )
-    return scores + 0.0
+    return scores.add_(0.0) if own else scores + 0.0
 
 
 def rows_per_block(batch_size: int, num_items: int) -> int:
@@ -127,6 +152,9 @@ def rank_masks(
 ) -> dict[str, np.ndarray]:
     """Rank under several masks with one scoring pass.
 
+    The next block is prepared in a thread while one is scored: its masks, and the first
+    stage of a ``StagedScorer``.
+
     Args:
         scorer: Scores the whole catalogue.
         seeds: Whom to rank for, and when.
@@ -145,22 +173,57 @@ def rank_masks(
     if k < 1:
         raise EvaluationError("k", "at least 1", str(k), "ask for at least one item")
     ranked = {name: np.full((len(seeds), k), -1, dtype=np.int64) for name in masks}
-    for first in range(0, len(seeds), batch_size):
-        block = slice(first, first + batch_size)
-        entity_np, time_np = seeds.entity[block], seeds.time[block]
-        entity = torch.from_numpy(np.array(entity_np)).to(device)
-        time = torch.from_numpy(np.array(time_np)).to(device)
+    staged = scorer if isinstance(scorer, StagedScorer) else None
+
+    def prepare(first: int) -> _Block:
+        rows = slice(first, first + batch_size)
+        entity, time = seeds.entity[rows], seeds.time[rows]
+        hidden = {name: tuple(torch.from_numpy(part).to(device) for part in mask(entity, time))
+                  for name, mask in masks.items()}
+        # Arrays of a record are read-only, which torch warns of.
+        who, when = (torch.from_numpy(np.array(part)).to(device) for part in (entity, time))
+        return _Block(rows, who, when, hidden, staged.prepare(who, when) if staged else None)
+
+    for block in _one_ahead(prepare, range(0, len(seeds), batch_size)):
+        entity, time = block.entity, block.time
         with torch.no_grad():
-            scores = _checked(scorer(entity, time).to(device), entity, time)
-            for name, mask in masks.items():
-                row, item = (torch.from_numpy(part).to(device) for part in mask(entity_np, time_np))
+            scores = (staged.score(block.prepared) if staged else scorer(entity, time)).to(device)
+            scores = _checked(scores, entity, time, own=staged is not None)
+            for name, (row, item) in block.hidden.items():
                 kept = scores[row, item]
                 scores[row, item] = -torch.inf
-                ranked[name][block] = top_k(scores, k).cpu().numpy()
+                ranked[name][block.rows] = top_k(scores, k).cpu().numpy()
                 scores[row, item] = kept
         if progress:
-            progress(min(first + batch_size, len(seeds)), len(seeds))
+            progress(min(block.rows.stop, len(seeds)), len(seeds))
     return ranked
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some seeds, with the pairs that each mask hides and the scorer's first stage."""
+
+    rows: slice
+    entity: torch.Tensor
+    time: torch.Tensor
+    hidden: Mapping[str, tuple[torch.Tensor, ...]]
+    prepared: Any
+
+
+Prepared = TypeVar("Prepared")
+
+
+def _one_ahead(prepare: Callable[[int], Prepared], numbers: Sequence[int]) -> Iterator[Prepared]:
+    """``map(prepare, numbers)``, always one further than what is being worked on."""
+    if not numbers:
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="prepare-block") as thread:
+        ahead = thread.submit(prepare, numbers[0])
+        for number in numbers[1:]:
+            ready = ahead.result()
+            ahead = thread.submit(prepare, number)
+            yield ready
+        yield ahead.result()
 
 
 def rank(

@@ -12,7 +12,7 @@ from model_core.evaluation.metrics import METRICS
 from model_core.evaluation.predictions import hit_matrix
 from model_core.evaluation.ranking import Scorer, rank, rows_per_block
 from model_core.split.seeds import SeedTable, Split
-from model_core.training.trainer import resolve_device
+from model_core.training.device import resolve_device
 
 
 def mean_metric(
@@ -33,7 +33,7 @@ def mean_metric(
 
 
 def map_validator(
-    split: Split, config: TrainConfig, *, batch_size: int = 256
+    split: Split, config: TrainConfig, *, batch_size: int = 512
 ) -> Callable[[Scorer], float]:
     """MAP at the task's k on validation rows, as a function the trainer can be given.
 

@@ -106,6 +106,7 @@ def export_bundle(
             parity, metrics,
             digests | {name: file_sha256(folder / name)
                        for name in ("model.onnx", "item_vectors.npy", "item_id.npy")},
+            checkpoint.meta["refit"],
         )))
         meta.update(
             model=checkpoint.model_config.name, parity=asdict(parity), digests=digests,

@@ -26,6 +26,7 @@ class CardFacts:
         parity: The proof of the export.
         metrics: Rows ``{split, mask, model, metric, k, mean, ci_low, ci_high, num_users}``.
         digests: What it was made from and of, name to digest.
+        refit: Rows and last label of the refit (Checkpoint.meta); None without one.
     """
 
     model_config: ModelConfig
@@ -37,6 +38,7 @@ class CardFacts:
     parity: Parity
     metrics: Sequence[Mapping[str, Any]]
     digests: Mapping[str, str]
+    refit: Mapping[str, Any] | None = None
 
 
 def model_card(facts: CardFacts) -> str:
@@ -71,6 +73,7 @@ def model_card(facts: CardFacts) -> str:
         f"Tables: {', '.join(f'`{name}`' for name in schema.tables)}. Inputs are rows with time "
         "≤ t; labels lie in (t, t + window]. Statistics and vocabularies know rows up to "
         f"{_moment(split.train_cutoff)}. Labels: {split.label_source}.",
+        *_refit(facts.refit),
         "",
         "## Quality",
         "",
@@ -105,6 +108,15 @@ def model_card(facts: CardFacts) -> str:
         *_table(("of", "digest"), [(name, f"`{digest}`") for name, digest in facts.digests.items()]),
         "",
     ])
+
+
+def _refit(refit: Mapping[str, Any] | None) -> list[str]:
+    return [] if refit is None else [
+        "",
+        "After validation had chosen the number of epochs, the weights were trained from the start on "
+        f"training and validation rows ({refit['num_rows']:,}; labels until "
+        f"{_moment(refit['labels_until'])}). Validation figures are of the weights from before that.",
+    ]
 
 
 def _quality(metrics: Sequence[Mapping[str, Any]], eval_k: int) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,21 +13,34 @@ from torch import Tensor
 from model_core.errors import ArtifactError
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
-from model_core.models.contextgnn.model import ContextGNN
+from model_core.models.contextgnn.model import ContextGNN, Readout
+from model_core.models.row_encodings import RowEncodings
 from model_core.priors.features import PairPriors
-from model_core.sampling.batches import make_batch
-from model_core.sampling.neighbors import sample
+from model_core.sampling.batches import Batch
+from model_core.sampling.seed_batches import BlockKey, SeedBatches, block_key
 
 #: Nodes per seed that are assumed where the caller does not know better.
 ASSUMED_NODES_PER_SEED = 2_048.0
 DEFAULT_MAX_BATCH_NODES = 400_000
+#: Most memory for remembered readouts. Blocks beyond it are computed anew.
+MAX_READOUT_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class PreparedBlock:
+    """Seeds of one forward pass: their batch, or None where their readout is remembered."""
+
+    key: BlockKey
+    batch: Batch | None
 
 
 class ModelScorer:
     """Scores the whole catalogue for any seeds, in evaluation mode and without gradients.
 
-    Item vectors are computed once, when the scorer is first called. Make a new scorer
-    for every evaluation: one kept across training steps would rank with old vectors.
+    Item vectors are computed once, when the scorer is first called, and rows of tables when
+    a block first reads them. Take a new scorer
+    (``renewed``) for every evaluation: one kept across training steps would rank with old
+    vectors.
 
     Args:
         model: Any model of ``MODELS``. Its training mode is restored after every call.
@@ -36,6 +51,7 @@ class ModelScorer:
         nodes_per_seed: Mean size of a subgraph, to cut blocks of seeds.
         max_batch_nodes: Nodes per forward pass, about.
         priors: Candidate pairs of any seeds; required by a model that uses them.
+        kept_bytes: Most memory for batches that are kept, for seeds scored at every epoch.
 
     Raises:
         ArtifactError: The model was made for a graph of another shape.
@@ -52,6 +68,7 @@ class ModelScorer:
         nodes_per_seed: float | None = None,
         max_batch_nodes: int = DEFAULT_MAX_BATCH_NODES,
         priors: PairPriors | None = None,
+        kept_bytes: int = 0,
     ) -> None:
         assert priors is not None or model.prior is None, "this model needs pair priors"
         schema = GraphSchema.of(graph)
@@ -62,10 +79,37 @@ class ModelScorer:
                 "score with the graph of the same run, or train again",
             )
         self.model, self.graph, self.fan_out = model, graph, tuple(fan_out)
-        self.device, self.strategy, self.priors = torch.device(device), strategy, priors
+        self.device = torch.device(device)
+        self.batches = SeedBatches(graph, fan_out, strategy=strategy, priors=priors,
+                                   max_bytes=kept_bytes)
         per_seed = max(nodes_per_seed or ASSUMED_NODES_PER_SEED, 1.0)
         self.rows_per_block = max(int(max_batch_nodes / per_seed), 1)
         self._item_vectors: Tensor | None = None
+        self._encodings = RowEncodings(model, graph)
+        self._readouts: dict[BlockKey, Readout] | None = None
+        self._room = 0
+
+    def renewed(
+        self, model: ContextGNN | None = None, *, max_readout_bytes: int = 0
+    ) -> ModelScorer:
+        """A scorer with the model's weights of now, which shares the kept batches.
+
+        Args:
+            model: Another model of the same schema and depth; this one when unset.
+            max_readout_bytes: Most memory for readouts. They let the same seeds be scored
+                again without a forward pass, with another ``model.far_shift`` for one; all
+                other weights must stay as they are.
+        """
+        other = copy.copy(self)
+        other.model = model = model or self.model
+        assert model.schema == self.model.schema
+        assert model.num_layers == self.model.num_layers
+        assert self.batches.priors is not None or model.prior is None, "this model needs pair priors"
+        other._item_vectors = None
+        other._encodings = RowEncodings(model, self.graph)
+        other._readouts = {} if max_readout_bytes > 0 else None
+        other._room = max_readout_bytes
+        return other
 
     @property
     def item_vectors(self) -> Tensor:
@@ -88,28 +132,48 @@ class ModelScorer:
             entity: int64 [B], rows of the entity table.
             time: int64 [B], seed times in UTC seconds.
         """
+        return self.score(self.prepare(entity, time))
+
+    def prepare(self, entity: Tensor, time: Tensor) -> tuple[PreparedBlock, ...]:
+        """All that needs no weights; may run in another thread than ``score``."""
+        blocks = []
+        for at in range(0, len(entity), self.rows_per_block):
+            seeds = [part[at : at + self.rows_per_block].to(self.device) for part in (entity, time)]
+            key = block_key(*seeds)
+            known = self._readouts is not None and key in self._readouts
+            blocks.append(PreparedBlock(key, None if known else self.batches(*seeds)))
+        return tuple(blocks)
+
+    def score(self, blocks: Sequence[PreparedBlock]) -> Tensor:
+        """Raw scores of prepared seeds, float32 [B, num_items], the caller's to change."""
         vectors = self.item_vectors
         training = self.model.training
         self.model.eval()
         try:
             with torch.no_grad():
-                blocks = [
-                    self._block(entity[at : at + self.rows_per_block],
-                                time[at : at + self.rows_per_block], vectors)
-                    for at in range(0, len(entity), self.rows_per_block)
+                scores = [
+                    self.model.catalogue_scores(self._readout(block), vectors).float()
+                    for block in blocks
                 ]
         finally:
             self.model.train(training)
-        if not blocks:
+        if not scores:
             return torch.zeros((0, len(vectors)), device=self.device)
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        return scores[0] if len(scores) == 1 else torch.cat(scores)
 
-    def _block(self, entity: Tensor, time: Tensor, vectors: Tensor) -> Tensor:
-        subgraph = sample(self.graph, entity.to(self.device), time.to(self.device),
-                          self.fan_out, strategy=self.strategy)
-        candidates = None if self.priors is None else self.priors(
-            entity.cpu().numpy(), time.cpu().numpy())
-        return self.model(make_batch(self.graph, subgraph, candidates), vectors).float()
+    def _readout(self, block: PreparedBlock) -> Readout:
+        if block.batch is None:
+            assert self._readouts is not None
+            return self._readouts[block.key]
+        readout = self.model.read_out(self._encodings.put_into(block.batch))
+        if self._readouts is not None:
+            size = sum(tensor.nbytes for tensor in (
+                readout.query, readout.offset, readout.gate,
+                *(part for kind in readout.pairs for part in (kind.seed, kind.item, kind.score))))
+            if size <= self._room:
+                self._readouts[block.key] = readout
+                self._room -= size
+        return readout
 
 
 def _first_difference(wanted: GraphSchema, found: GraphSchema) -> str:

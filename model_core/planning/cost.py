@@ -238,7 +238,7 @@ def _item_flops(work: Workload, num_items: int) -> float:
 
 
 def _train_s(work: Workload, speed: MachineSpeed, slow: float) -> float:
-    """Steps, validation after every epoch, and counting candidates once."""
+    """Steps, validation after every epoch, counting candidates; the same as often in the refit."""
     train, model, rows = work.config.train, work.config.model, work.rows_per_step
     flops = speed.gflops * 1e9 * EFFICIENCY
     micro = work.rows_per_micro_batch
@@ -255,7 +255,9 @@ def _train_s(work: Workload, speed: MachineSpeed, slow: float) -> float:
             + sampling)
     num_val = min(work.skeleton.num_val, train.max_validation_rows)
     counted = (work.skeleton.num_train + num_val) * work.candidates_per_seed * CANDIDATE_S * slow
-    return train.epochs * (work.steps_per_epoch * step + _rank_s(work, speed, slow, num_val)) + counted
+    again = 1 + work.skeleton.num_val / work.skeleton.num_train if train.refit and num_val else 0.0
+    steps = train.epochs * work.steps_per_epoch * step
+    return (steps + counted) * (1 + again) + train.epochs * _rank_s(work, speed, slow, num_val)
 
 
 def _rank_s(work: Workload, speed: MachineSpeed, slow: float, num_rows: int) -> float:

@@ -32,6 +32,8 @@ ITEM_FEATURES = (
 FEATURES = PAIR_FEATURES + KNN_FEATURES + ITEM_FEATURES + USER_FEATURES
 
 
+#: Where there are more (seed, item) pairs than this per candidate, sorting is the faster way.
+MAX_CELLS_PER_KEY = 64
 #: Moments whose popular items are remembered.
 MAX_KEPT_TIMES = 4_096
 
@@ -89,7 +91,8 @@ class PairPriors:
         popular = [self._popular_at(moment) for moment in time.tolist()]
         popular_seed = np.repeat(np.arange(len(time)), [len(items) for items in popular])
         popular_key = popular_seed * num_items + np.concatenate([np.zeros(0, np.int64), *popular])
-        key = np.unique(np.concatenate([past.pair, knn_key, popular_key]))
+        key = distinct_keys(
+            np.concatenate([past.pair, knn_key, popular_key]), len(time) * num_items)
         seed, item = key // num_items, key % num_items
 
         feature = np.zeros((len(key), len(FEATURES)), dtype=np.float32)
@@ -136,6 +139,20 @@ class PairPriors:
             np.log1p(users), 1 - users / np.maximum(total, 1),
         ]
         return np.stack(columns, axis=1).astype(np.float32)[place]
+
+
+def distinct_keys(key: np.ndarray, num_cells: int) -> np.ndarray:
+    """Ascending distinct keys: by marking cells where keys are dense among them, else by sorting.
+
+    Args:
+        key: int64 [n], within ``range(num_cells)``.
+        num_cells: Marks take a byte each, and no more than ``MAX_CELLS_PER_KEY`` per key.
+    """
+    if num_cells > MAX_CELLS_PER_KEY * len(key):
+        return np.unique(key)
+    marked = np.zeros(num_cells, dtype=bool)
+    marked[key] = True
+    return np.flatnonzero(marked)
 
 
 def _take(values: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -39,6 +39,9 @@ class Batch:
         parent: Relation to int64 [N_t] over the referring table's nodes: the node that each
             refers to, -1 for none. The same edges as in ``edge``; left out where a node refers
             to several, which foreign keys never do.
+        row: Table to int64 [R_t], the graph's row behind each distinct row; -1 for zeros.
+        encoded: Table to float [R_t, c], what a model makes of the distinct rows, where that is
+            known already (``models.row_encodings``; in evaluation only).
     """
 
     num_seeds: int
@@ -57,6 +60,8 @@ class Batch:
     num_edges_per_hop: Mapping[Relation, tuple[int, ...]]
     shared_age: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     parent: Mapping[Relation, torch.Tensor] = field(default_factory=dict)
+    row: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    encoded: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 def make_batch(
@@ -71,7 +76,7 @@ def make_batch(
 
     A seed whose own row is later than its seed time gets a row of zeros and age 0.
     """
-    number, category, text, row_of, age_days, shared_age = {}, {}, {}, {}, {}, {}
+    number, category, text, row_of, age_days, shared_age, row = {}, {}, {}, {}, {}, {}, {}
     for table, node in subgraph.node.items():
         columns = graph.columns[table]
         alike = node if columns.twin is None else columns.twin[node]
@@ -83,8 +88,10 @@ def make_batch(
             # The root is kept though its row does not exist yet: it has no features, no age.
             parts = [torch.cat([part, part.new_zeros((1, part.shape[1]))]) for part in parts]
             row_of[table] = torch.where(later, len(rows), row_of[table])
+            rows = torch.cat([rows, rows.new_full((1,), -1)])
             time = torch.where(later, bound, time)
         number[table], category[table], text[table] = parts
+        row[table] = rows
         age = (bound - time).to(torch.float64) / SECONDS_PER_DAY
         age_days[table] = torch.where(time == UNTIMED, 0.0, age).to(torch.float32)
         shared_age[table] = torch.unique(age_days[table], return_inverse=True)
@@ -99,7 +106,7 @@ def make_batch(
         seed=subgraph.seed, edge=subgraph.edge, item=subgraph.node[graph.item_table],
         num_nodes_per_hop=subgraph.num_nodes_per_hop,
         num_edges_per_hop=subgraph.num_edges_per_hop,
-        shared_age=shared_age, parent=_parents(subgraph),
+        shared_age=shared_age, parent=_parents(subgraph), row=row,
     )
 
 

@@ -49,6 +49,15 @@ class SeedTable:
         return SeedTable(self.entity[rows], self.time[rows], item_ptr, self.item[flat])
 
     @classmethod
+    def joined(cls, earlier: SeedTable, later: SeedTable) -> SeedTable:
+        """The rows of two tables, of which the second starts no earlier than the first ends."""
+        assert not (len(earlier) and len(later)) or earlier.time[-1] <= later.time[0]
+        return cls(
+            np.concatenate([earlier.entity, later.entity]), np.concatenate([earlier.time, later.time]),
+            np.concatenate([earlier.item_ptr, earlier.item_ptr[-1] + later.item_ptr[1:]]),
+            np.concatenate([earlier.item, later.item]))
+
+    @classmethod
     def read(cls, path: Path) -> SeedTable:
         table = pq.read_table(path).combine_chunks()
         items = table.column("items").combine_chunks()

@@ -24,7 +24,7 @@ from model_core.priors.build import make_priors
 from model_core.priors.features import PairPriors
 from model_core.records import Record, json_bytes, open_record, write_record
 
-KIND, SCHEMA_VERSION = "checkpoint", 2
+KIND, SCHEMA_VERSION = "checkpoint", 3
 
 
 def build_model(schema: GraphSchema, config: ModelConfig) -> ContextGNN:
@@ -43,7 +43,8 @@ def build_model(schema: GraphSchema, config: ModelConfig) -> ContextGNN:
 class Checkpoint:
     """Opened checkpoint record.
 
-    Payload: ``weights.safetensors``, ``curves.json``.
+    Payload: ``weights.safetensors``, ``curves.json``; after a refit also
+    ``selected.safetensors``, the weights that validation chose, from before the refit.
 
     Attributes:
         record: The record it was opened from.
@@ -53,7 +54,9 @@ class Checkpoint:
         fan_out: Neighbours per hop that were in force.
         curves: One entry per epoch: epoch, step, loss, learning_rate, val_map,
             seeds_per_s, wall_s, peak_mb.
-        meta: best_epoch, best_val_map, num_steps, num_parameters, nodes_per_seed, device,
+        meta: best_epoch, best_val_map (both of the selected weights), refit (num_rows,
+            num_steps, wall_s, labels_until in UTC seconds; None without), num_steps,
+            num_parameters, nodes_per_seed, device,
             priors (arguments of ``make_priors``; None without), digests of the inputs.
     """
 
@@ -78,20 +81,27 @@ class Checkpoint:
             meta=record.meta["training"],
         )
 
-    def load_model(self, device: str | torch.device = "cpu") -> ContextGNN:
-        """The trained model, in evaluation mode."""
+    def load_model(
+        self, device: str | torch.device = "cpu", weights: Literal["final", "selected"] = "final"
+    ) -> ContextGNN:
+        """The trained model, in evaluation mode; before its refit with ``"selected"``."""
         model = build_model(self.schema, self.model_config)
-        model.load_state_dict(load_file(self.record.file("weights.safetensors")))
+        before = weights == "selected" and self.meta["refit"] is not None
+        name = "selected.safetensors" if before else "weights.safetensors"
+        model.load_state_dict(load_file(self.record.file(name)))
         return model.to(device).eval()
 
     def scorer(
-        self, graph: TemporalGraph, device: str | torch.device = "cpu"
+        self, graph: TemporalGraph, device: str | torch.device = "cpu",
+        weights: Literal["final", "selected"] = "final",
     ) -> ModelScorer:
         """The model as a function of (entity, time).
 
         Args:
             graph: A numpy graph, or a torch graph already on ``device``.
             device: Where to compute.
+            weights: After a refit the final weights know the validation labels; only the
+                selected ones may be measured there.
 
         Raises:
             ArtifactError: The graph has another shape than the one trained on.
@@ -99,7 +109,7 @@ class Checkpoint:
         if isinstance(graph.node_time[graph.entity_table], np.ndarray):
             graph = graph.to_torch(device)
         return ModelScorer(
-            self.load_model(device), graph, self.fan_out, device=device,
+            self.load_model(device, weights), graph, self.fan_out, device=device,
             strategy=self.model_config.strategy, nodes_per_seed=self.meta["nodes_per_seed"],
             max_batch_nodes=self.train_config.max_batch_nodes, priors=self.priors(graph),
         )
@@ -114,6 +124,7 @@ def write_checkpoint(
     out: Path,
     *,
     weights: Mapping[str, Tensor],
+    selected: Mapping[str, Tensor] | None = None,
     model_config: ModelConfig,
     train_config: TrainConfig,
     schema: GraphSchema,
@@ -124,6 +135,8 @@ def write_checkpoint(
     """Write a checkpoint record and open it. See Checkpoint for the fields."""
     with write_record(out, KIND, SCHEMA_VERSION) as (folder, meta):
         save_file(dict(weights), folder / "weights.safetensors")
+        if selected is not None:
+            save_file(dict(selected), folder / "selected.safetensors")
         (folder / "curves.json").write_bytes(json_bytes(list(curves)))
         meta.update(
             model_config=model_config.model_dump(mode="json"),

@@ -62,12 +62,29 @@ def test_runs_once_resumes_and_writes_the_table(demo_dataset, tmp_path, monkeypa
     assert [json.loads(line)["row"] for line in log.read_text().splitlines() if line.endswith("}")] == [
         DEFAULT, "tower only"]
 
-    ablation.main([*arguments, "0", "--with-test"])
-    assert len(trained) == 3
-    notes = read_log(log).values()
+    ablation.main([*arguments, "0", "--with-test"])  # now with the refit
+    assert len(trained) == 5
+    notes = list(read_log(log).values())[-2:]
     assert all(0 <= note["test_map"] <= 1 for note in notes)
     assert "test MAP" in out.read_text()
+    ablation.main([*arguments, "0", "--with-test"])
+    assert len(trained) == 5
     assert "3/" not in capsys.readouterr().out
+
+
+def test_one_window_earlier_the_test_rows_stay_unseen(demo_dataset, tmp_path):
+    arguments = ["--datasets", f"{demo_dataset}:{DEMO_TASK}", "--cache", str(tmp_path / "c"), "--out",
+                 str(tmp_path / "a.md"), "--seeds", "0", "--rows", "no refit", "--set", *SMALL]
+    ablation.main([*arguments, "--earlier"])
+    text = (tmp_path / "a.md").read_text()
+    assert "next window MAP" in text
+    assert "test MAP" not in text
+    run = plan_runs([(demo_dataset, DEMO_TASK)], [DEFAULT], [0], SMALL, earlier=True)[0]
+    earlier, split = (ablation.prepare(each, tmp_path / "c").split
+                      for each in (run, run._replace(earlier=False)))
+    assert earlier.val_time == earlier.val.time.max() == split.train.time.max() > earlier.train.time.max()
+    assert earlier.test is split.val or (earlier.test.entity == split.val.entity).all()
+    assert len(earlier.train) + len(earlier.val) == len(split.train)
 
 
 def test_what_a_dataset_does_not_allow_is_a_row_of_its_own(demo_dataset, tmp_path):
@@ -85,7 +102,7 @@ def test_differences_are_paired_by_seed():
     notes = [note(DEFAULT, 0, 0.2), note(DEFAULT, 1, 0.3), note("new", 0, 0.25), note("new", 1, 0.37),
              note("new", 2, 0.9)]
     text = markdown(notes, {DEFAULT: ("as it is", ()), "new": ("changed", ("a.b=1",)), "none": ("", ())},
-                    DEFAULT, "here", with_test=False)
+                    DEFAULT, "here")
     rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
     assert "| 0.2500 ± 0.0707 |  | 2 | 10 | 0, 1 |" in rows[DEFAULT]
     # Seed 2 has no default to be compared with: it counts for the mean, not for the difference.

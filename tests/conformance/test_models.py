@@ -207,7 +207,7 @@ def test_checkpoint_round_trip(case, tmp_path):
     write_checkpoint(
         tmp_path / "c", weights=weights_of(model), model_config=config, train_config=TRAIN,
         schema=GraphSchema.of(graph), fan_out=[8, 4, 2], curves=[],
-        training={"nodes_per_seed": 9.0, "priors": settings})
+        training={"nodes_per_seed": 9.0, "refit": None, "priors": settings})
     loaded = Checkpoint.open(tmp_path / "c", verify="digest")
     assert loaded.model_config == config
     assert loaded.schema == GraphSchema.of(graph)

@@ -37,5 +37,5 @@ def checkpoint(score):
         meta={"num_parameters": 10, "best_epoch": 2},
         curves=({"epoch": 1, "loss": 2.0, "val_map": 0.1, "seeds_per_s": 900.0},
                 {"epoch": 2, "loss": 1.5, "val_map": 0.2, "seeds_per_s": 1_000.0}),
-        scorer=lambda graph, device: from_numpy_scorer(score),
+        scorer=lambda graph, device, weights: from_numpy_scorer(score),
     )

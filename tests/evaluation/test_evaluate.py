@@ -209,3 +209,17 @@ def test_the_validator_watches_a_fixed_sample_of_validation_rows(world):
     assert asked[0][1] == {VAL}
     everybody = map_validator(split, TrainConfig(device="cpu"))
     assert everybody(from_numpy_scorer(knows_nothing)) < 0.5
+
+
+def test_validation_rows_are_never_ranked_with_weights_that_know_their_labels(world, tmp_path):
+    graph, split = world[:2]
+    judged = checkpoint(knows_all)
+    judged.scorer = lambda graph, device, weights: from_numpy_scorer(
+        {"final": knows_all, "selected": knows_nothing}[weights])
+    report = evaluate(judged, graph, split, None, CONFIG, tmp_path / "r", html=tmp_path / "p.html",
+                      seed=0, device="cpu")
+    model = judged.model_config.name
+    means = {name: report.find(split=name, mask="none", model=model, metric="map", k=5)["mean"]
+             for name in ("val", "test")}
+    assert means["test"] > 0.9
+    assert means["val"] < 0.5

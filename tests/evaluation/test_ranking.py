@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +107,59 @@ def test_one_pass_serves_all_masks_and_leaves_scores_alone():
     shared = rank(lambda entity, time: kept[:1].expand(NUM_USERS, -1), seeds, 5, mask=SeenMask(SHOP))
     assert np.array_equal(shared, both["seen"])  # rows that share memory are masked apart
     assert torch.equal(kept, before)
+
+
+class Staged(Hashed):
+    """The same in two stages. Remembers which blocks it was asked for, and in which order."""
+
+    def __init__(self, num_items: int, levels: int, fails_at: int | None = None) -> None:
+        super().__init__(num_items, levels)
+        self.log, self.threads, self.fails_at = [], set(), fails_at
+
+    def prepare(self, entity, time):
+        self.threads.add(threading.current_thread())
+        self.log.append(("prepare", int(entity[0])))
+        if self.fails_at in entity.tolist():
+            raise ValueError("no such row")
+        return entity, time
+
+    def score(self, prepared):
+        self.log.append(("score", int(prepared[0][0])))
+        return super().__call__(*prepared)
+
+    def __call__(self, entity, time):
+        raise AssertionError("the stages are to be used")
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 20), st.integers(1, 30))
+def test_blocks_prepared_ahead_give_the_same_lists(batch_size, k, levels):
+    seeds = make_seeds([(u, t, [0]) for u in range(NUM_USERS) for t in (1, 3)])
+    staged, masks = Staged(NUM_ITEMS, levels), {"seen": SeenMask(SHOP), "none": NoMask()}
+    found = rank_masks(staged, seeds, k, masks, batch_size=batch_size)
+    plain = rank_masks(Hashed(NUM_ITEMS, levels), seeds, k, masks, batch_size=batch_size)
+    for name in masks:
+        assert np.array_equal(found[name], plain[name])
+    assert threading.current_thread() not in staged.threads
+    prepared = scored = 0
+    for stage, _ in staged.log:
+        prepared, scored = prepared + (stage == "prepare"), scored + (stage == "score")
+        assert scored <= prepared <= scored + 2  # one is being scored, one is ahead
+    assert prepared == scored == -(-len(seeds) // batch_size)
+
+
+def test_an_error_while_preparing_is_raised():
+    seeds = make_seeds([(u, 1, [0]) for u in range(NUM_USERS)])
+    staged = Staged(NUM_ITEMS, 3, fails_at=7)
+    with pytest.raises(ValueError, match="no such row"):
+        rank(staged, seeds, 3, batch_size=2)
+    assert [number for stage, number in staged.log if stage == "score"][-1] <= 4
+    assert not [thread for thread in staged.threads if thread.is_alive()]
+
+
+def test_nobody_to_rank_for():
+    nobody = make_seeds([(0, 1, [0])]).take(np.zeros(0, dtype=np.int64))
+    assert rank(Staged(NUM_ITEMS, 3), nobody, 4).shape == (0, 4)
 
 
 def test_masked_items_are_never_listed_even_if_places_stay_empty():

@@ -95,5 +95,5 @@ def untrained(
     return write_checkpoint(
         folder, weights=model.state_dict(), model_config=config, train_config=TrainConfig(),
         schema=schema, fan_out=fan_out, curves=[],
-        training={"nodes_per_seed": 100.0, "priors": None if model.prior is None else {
+        training={"nodes_per_seed": 100.0, "refit": None, "priors": None if model.prior is None else {
             "window_s": 10 * DAY, "num_similar": config.num_similar, "num_popular": config.num_popular}})

@@ -86,7 +86,7 @@ def test_a_run_shows_the_forecast_and_then_both_figures(demo_dataset, tmp_path, 
     assert all(step["estimated_s"] > 0 and step["estimated_mb"] > 0 for step in summary["steps"])
     show_costs(console, summary, planning.epochs_done(summary))
     shown = capsys.readouterr().out
-    assert "train (3 of 20 epochs)" in shown
+    assert f"train (3 of {RunConfig().train.epochs} epochs)" in shown
     assert "→ 12.5" in shown
     assert "→ 345" in shown
     assert "ingest" not in shown

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_core.priors import co_interaction, knn, past
+from model_core.priors import co_interaction, features, knn, past
 from model_core.priors.features import FEATURES
 from tests.priors import reference
 from tests.priors.reference import Past
@@ -153,3 +153,13 @@ def test_a_user_that_was_last_here_hundreds_of_windows_ago(cells, monkeypatch):
     found = check([(0, 1, 0), (1, 1, 0), (1, 2, 0)], [(0, 2_000), (0, 100_000)], window_s=10)
     assert {1, 2} <= set(found.item.tolist())
     assert np.isfinite(found.feature).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 30), max_size=12), st.sampled_from([0, 2, 64]))
+def test_distinct_keys_by_marking_and_by_sorting(keys, cells_per_key):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "MAX_CELLS_PER_KEY", cells_per_key)
+        found = features.distinct_keys(np.array(keys, dtype=np.int64), 31)
+    assert found.dtype == np.int64
+    assert found.tolist() == sorted(set(keys))

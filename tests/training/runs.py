@@ -22,7 +22,7 @@ START, WINDOW = 1_600_000_000, 10 * DAY
 NUM_USERS, NUM_ITEMS = 30, 20
 MODEL = ModelConfig(channels=16, embedding_dim=8, encoder_blocks=1, num_neighbors=8)
 TRAIN = TrainConfig(batch_size=16, epochs=3, learning_rate=0.01, checkpoint_every_steps=2,
-                    device="cpu", patience=9, early_stopping_delta=1.0)
+                    device="cpu", patience=9, early_stopping_delta=1.0, refit=False)
 
 
 def make_inputs(folder: Path) -> tuple[TemporalGraph, Split, NegativeQueue]:

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import model_core.training.run as training_run
 from model_core.config import TrainConfig
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import UNTIMED
 from model_core.losses.softmax import softmax_loss
 from model_core.priors.build import make_priors, thinned
-from model_core.training import trainer
 from model_core.training.batching import MIN_BATCH_SIZE, NUM_SAMPLED_ROWS, _batch_size, _row_weight
 from model_core.training.checkpoint import build_model
 from model_core.training.prior_cache import CachedPriors
@@ -185,13 +185,13 @@ def test_training_starts_with_the_spread_of_its_own_candidates(inputs, tmp_path)
 def test_validation_sees_similarity_no_later_than_its_time(inputs, tmp_path, monkeypatch):
     """Snapshots of a run: thinned training times and the validation time, nothing later."""
     seen = []
-    original = trainer.make_priors
+    original = training_run.make_priors
 
     def watch(*args, snapshot_times, **kwargs):
         seen.append((snapshot_times, original(*args, snapshot_times=snapshot_times, **kwargs)))
         return seen[-1][1]
 
-    monkeypatch.setattr(trainer, "make_priors", watch)
+    monkeypatch.setattr(training_run, "make_priors", watch)
     run(None, tmp_path / "c", inputs=inputs, config=TRAIN.model_copy(update={"epochs": 1}))
     (times, priors), = seen
     split = inputs[1]
@@ -200,7 +200,7 @@ def test_validation_sees_similarity_no_later_than_its_time(inputs, tmp_path, mon
 
 
 def test_a_model_without_priors_trains_without_counting(inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "make_priors", lambda *args, **kwargs: pytest.fail("counted"))
+    monkeypatch.setattr(training_run, "make_priors", lambda *args, **kwargs: pytest.fail("counted"))
     for name, settings_ in (("contextgnn", {"use_priors": False}), ("two_tower", {})):
         model = MODEL.model_copy(update={"name": name} | settings_)
         checkpoint = run(None, tmp_path / name, model=model, inputs=inputs,

@@ -7,7 +7,10 @@ import math
 import pytest
 import torch
 
+from model_core.evaluation.validation import map_validator
 from model_core.graph.schema import GraphSchema
+from model_core.models.scorer import ModelScorer
+from model_core.priors.build import make_priors
 from model_core.training.checkpoint import build_model
 from model_core.training.far_shift import SHIFTS, best_far_shift
 from tests.training.runs import MODEL, TRAIN, make_inputs, run
@@ -38,6 +41,35 @@ def test_the_best_of_all(inputs, values, shift, best):
     assert best_far_shift(model, validate) == best
     assert seen == list(SHIFTS)
     assert float(model.far_shift) == shift
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_scorer_for_all_shifts_chooses_like_a_new_one_for_each(inputs, seed):
+    """Values and choice are those of a whole pass per shift."""
+    graph, split, _ = inputs
+    tensors, priors = graph.to_torch(), make_priors(graph, split.window_s, 4, 3)
+    torch.manual_seed(seed)
+    model = model_of(inputs)
+    for weight in (model.gate.weight, model.prior.leave.weight):
+        torch.nn.init.normal_(weight)
+
+    def scorer():
+        return ModelScorer(model, tensors, (8, 4), priors=priors)
+
+    validate = map_validator(split, TRAIN, batch_size=7)
+    slow, fast = [], []
+    current = scorer().renewed(max_readout_bytes=2**20)
+    for values, get in ((slow, scorer), (fast, lambda: current)):
+        def value(values=values, get=get):
+            values.append(validate(get()))
+            return values[-1]
+
+        best = best_far_shift(model, value)
+        assert best == max(values)
+        values.append(float(model.far_shift))
+    assert len(slow) == len(SHIFTS) + 1
+    assert slow == fast
+    assert len(set(slow[:-1])) > 1  # the shift did something
 
 
 @pytest.mark.parametrize("values", [(math.nan,), (0.3, math.nan)])

@@ -57,7 +57,7 @@ def render_page(report: Report, split: Split, checkpoint: Any, queue: NegativeQu
         gains=_gain_table(report, models),
         slices=_slice_tables(report, models), balance=balance_parts(report, models),
         curves=_curve_charts(checkpoint.curves, report),
-        training=_training_facts(checkpoint), sections=_sections(checkpoint),
+        training=_training_facts(checkpoint), refit=_refit(checkpoint), sections=_sections(checkpoint),
         windows=_windows(split), split=split,
         queue=dict(queue.report) if queue else None,
         tables=_all_tables(report, models),
@@ -216,6 +216,11 @@ def _training_facts(checkpoint: Any) -> dict[str, Any]:
         if values and name not in facts:
             facts[name] = summarise(values)
     return facts
+
+
+def _refit(checkpoint: Any) -> dict[str, Any] | None:
+    refit = checkpoint.meta.get("refit")
+    return refit and {**refit, "labels_until": utc(refit["labels_until"])}
 
 
 def _sections(checkpoint: Any) -> dict[str, Any]:

@@ -114,6 +114,8 @@ def _encoded(
     encode: nn.Module, batch: Batch, table: str, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """Encoded rows, float [R, c], and the row of every node, int64 [N]."""
+    if table in batch.encoded:
+        return batch.encoded[table], batch.row_of[table]
     columns: tuple[Tensor, ...] = (batch.number[table], batch.category[table], batch.text[table])
     row_of, num_rows = batch.row_of[table], columns[0].shape[0]
     if encode.training and encode.has_dropout:

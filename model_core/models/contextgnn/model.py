@@ -145,7 +145,12 @@ class ContextGNN(nn.Module):
         Returns:
             float [B, num_items].
         """
-        readout = self.read_out(batch, generator)
+        return self.catalogue_scores(self.read_out(batch, generator), item_vectors, absent)
+
+    def catalogue_scores(
+        self, readout: Readout, item_vectors: Tensor, absent: Tensor | None = None
+    ) -> Tensor:
+        """Raw scores of the whole catalogue, float [B, num_items]; arguments as in ``forward``."""
         return self._fuse(readout, readout.pairs, item_vectors, None, absent, None)
 
     def class_scores(

@@ -1,0 +1,162 @@
+"""TrainingRun: graph, sampling and settings of a run, and how a model is fitted to some rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_core.config import ModelConfig, TrainConfig
+from model_core.errors import DataError
+from model_core.graph.schema import GraphSchema
+from model_core.graph.temporal_graph import TemporalGraph
+from model_core.models.contextgnn.model import ContextGNN
+from model_core.models.scorer import MAX_READOUT_BYTES, ModelScorer
+from model_core.negatives.queue import NegativeQueue
+from model_core.priors.build import make_priors, most_snapshots, thinned
+from model_core.priors.features import PairPriors
+from model_core.sampling.neighbors import fan_out_for
+from model_core.sampling.seed_batches import MAX_KEPT_BYTES
+from model_core.split.seeds import SeedTable, Split
+from model_core.training.averaging import WeightAverage
+from model_core.training.batching import StepMaker
+from model_core.training.checkpoint import build_model
+from model_core.training.device import resolve_device
+from model_core.training.far_shift import SHIFTS, best_far_shift
+from model_core.training.loop import Log, Loop, log_epoch
+from model_core.training.optimizer import SplitAdam
+from model_core.training.progress import Progress
+from model_core.training.randomness import derived_seed
+from model_core.training.state import Counters, StateStore
+from model_core.training.step import StepRunner
+
+Scorer = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class TrainingRun:
+    """What the fits of one run share.
+
+    Attributes:
+        tensors: The graph on the device.
+        num_parameters: Weights of the model, once one was made.
+    """
+
+    tensors: TemporalGraph[Tensor]
+    schema: GraphSchema
+    queue: NegativeQueue
+    model_config: ModelConfig
+    train_config: TrainConfig
+    fan_out: tuple[int, ...]
+    nodes_per_seed: float
+    device: torch.device
+    window_s: int
+    prior_settings: Mapping[str, int] | None
+    priors: PairPriors | None
+    progress: Progress
+    num_parameters: int = 0
+
+    @classmethod
+    def of(
+        cls, graph: TemporalGraph[np.ndarray], split: Split, queue: NegativeQueue,
+        model_config: ModelConfig, train_config: TrainConfig, progress: Progress,
+    ) -> TrainingRun:
+        device = resolve_device(train_config.device)
+        tensors = graph.to_torch(device)
+        num_layers = model_config.num_layers or graph.hops
+        seeds = [torch.from_numpy(np.array(part)).to(device)
+                 for part in (split.train.entity, split.train.time)]
+        fan_out, nodes_per_seed = fan_out_for(
+            tensors, num_layers, model_config.num_neighbors, model_config.max_nodes_per_seed, *seeds)
+        schema, settings, priors = GraphSchema.of(graph), None, None
+        with torch.device("meta"):
+            uses_priors = build_model(schema, model_config).prior is not None
+        if uses_priors:
+            settings = {"window_s": split.window_s, "num_similar": model_config.num_similar,
+                        "num_popular": model_config.num_popular}
+            most = most_snapshots(
+                len(np.unique(graph.interactions.item)), model_config.num_similar)
+            moments = [*thinned(split.train.time, most).tolist(), split.val_time]
+            priors = make_priors(graph, **settings, snapshot_times=moments)
+        return cls(
+            tensors, schema, queue,
+            model_config.model_copy(update={"num_layers": num_layers}), train_config, fan_out,
+            nodes_per_seed, device, split.window_s, settings, priors, progress)
+
+    def fit(
+        self, rows: SeedTable, epochs: int, store: StateStore,
+        score: Callable[[ContextGNN], float], log: Log,
+    ) -> Counters:
+        """Train from the start, or from the newest state; the best weights are in the store.
+
+        Args:
+            rows: Label rows; those without items are skipped.
+            epochs: Most epochs.
+            store: Of this fit alone.
+            score: Metric of the averaged weights after an epoch; sets the far shift.
+            log: Takes scalars.
+        """
+        config, progress = self.train_config, self.progress
+        model = _fresh_model(self.schema, self.model_config, config.seed)
+        self.num_parameters = sum(p.numel() for p in model.parameters())
+        make = StepMaker(
+            self.tensors, rows, self.queue, self.model_config, config, self.fan_out,
+            self.nodes_per_seed, self.device, window_s=self.window_s, priors=self.priors)
+        if make.num_rows == 0:
+            raise DataError("split, training rows", "at least one with an item", "none",
+                            "widen the task's time range or keep more training windows")
+        if model.prior is not None:
+            progress.note("counting what users and items did before each training window")
+            model.prior.standardise(make.sample_of_features())
+        model = model.to(self.device)
+        optimizer = SplitAdam(model, config)
+        average = WeightAverage(model, optimizer, config.average_decay)
+        counters = store.restore(model, optimizer, average)
+        if counters.step:
+            progress.note(f"resumed after step {counters.step}")
+        progress.note(
+            f"{self.model_config.name}: {self.model_config.num_layers} layers, fan-out "
+            f"{'/'.join(map(str, self.fan_out))}, {self.nodes_per_seed:.0f} nodes per seed, "
+            f"{self.num_parameters:,} weights, {make.num_rows:,} rows, on {self.device}")
+        birth = torch.from_numpy(np.array(self.queue.item_birth)).to(self.device)
+        run_step = StepRunner(model, optimizer, self.tensors, birth, config, self.device)
+        for entry in counters.curves:  # a resumed run logs to a new place: say again what was
+            log_epoch(log, entry)
+
+        def score_now() -> float:
+            model.eval()
+            value = score(model)
+            model.train()
+            return value
+
+        Loop(counters, make, run_step, optimizer, average, store, config, progress, log,
+             epochs).run(score_now)
+        return counters
+
+    def validation(self, validate: Callable[[Scorer], float]) -> Callable[[ContextGNN], float]:
+        """The validation metric of a model; batches of the rows are kept from epoch to epoch."""
+        scorer: ModelScorer | None = None
+        shifts = SHIFTS if self.train_config.choose_far_shift else SHIFTS[:1]
+
+        def score(model: ContextGNN) -> float:
+            nonlocal scorer
+            scorer = scorer or ModelScorer(
+                model, self.tensors, self.fan_out, device=self.device,
+                strategy=self.model_config.strategy, nodes_per_seed=self.nodes_per_seed,
+                max_batch_nodes=self.train_config.max_batch_nodes, priors=self.priors,
+                kept_bytes=MAX_KEPT_BYTES)
+            # Shifts differ in nothing else, so that their readouts are the same.
+            current = scorer.renewed(model, max_readout_bytes=MAX_READOUT_BYTES)
+            return best_far_shift(model, lambda: float(validate(current)), shifts)
+
+        return score
+
+
+def _fresh_model(schema: GraphSchema, config: ModelConfig, seed: int) -> ContextGNN:
+    """Initial weights follow from the seed; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "weights", 0))
+        return build_model(schema, config)
