@@ -1,6 +1,6 @@
-"""A Markdown table of finished runs: MAP of the model beside the baselines, time and memory.
+"""Markdown tables of finished runs: MAP beside the baselines over seeds, gains, time and memory.
 
-    relrec run retrain --dataset DIR --task NAME --json out.json
+    relrec run retrain --dataset DIR --task NAME --set train.seed=0 --json out.json
     python -m benchmarks.datasets out.json …
 """
 
@@ -8,29 +8,71 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-def table(summaries: list[dict[str, Any]]) -> str:
-    """One block of rows per run; figures are MAP at the task's k without a mask."""
-    lines = ["| dataset, task | model | val MAP | test MAP | test interval |", "|---|---|---|---|---|"]
-    costs = ["| dataset | step | seconds | peak MB |", "|---|---|---|---|"]
+Summary = Mapping[str, Any]
+
+
+def tables(summaries: Sequence[Summary]) -> str:
+    """Quality, gains and costs; runs of one dataset and task, with several seeds, share rows.
+
+    Figures are MAP at the task's k without a mask, mean ± standard deviation over seeds.
+    Baselines have no seed.
+    """
+    groups: dict[tuple[str, str], list[Summary]] = {}
     for summary in summaries:
-        name, k = Path(summary["dataset"]).name, summary["verdict"]["k"]
-        value = {(row["split"], row["model"]): row for row in summary["metrics"]
-                 if (row["mask"], row["metric"], row["k"]) == ("none", "map", k)}
-        models = sorted({model for _, model in value}, key=lambda m: -value["test", m]["mean"])
-        for model in models:
-            test, bold = value["test", model], "**" if model == summary["model"] else ""
-            lines.append(
-                f"| {name}, {summary['task']} (k = {k}) | {bold}{model}{bold} "
-                f"| {value['val', model]['mean']:.4f} | {test['mean']:.4f} "
-                f"| {test['ci_low']:.4f} to {test['ci_high']:.4f} |")
-        costs += [f"| {name} | {step['name']} | {step['wall_s']:.1f} | {step['peak_mb']:,.0f} |"
-                  for step in summary["steps"]]
-    return "\n".join([*lines, "", *costs])
+        groups.setdefault((Path(summary["dataset"]).name, summary["task"]), []).append(summary)
+    quality = ["| dataset, task | model | val MAP | test MAP | seeds |", "|---|---|---|---|---|"]
+    gains = ["| dataset | seed | val MAP | test MAP | test interval | best baseline | paired gain "
+             "| interval |",
+             "|---|---|---|---|---|---|---|---|"]
+    costs = ["| dataset | step | seconds | peak MB |", "|---|---|---|---|"]
+    for (name, task), runs in groups.items():
+        quality += _quality(f"{name}, {task}", runs)
+        gains += [_gain(name, run) for run in runs]
+        for number, step in enumerate(runs[0]["steps"]):
+            wall, peak = ([run["steps"][number][key] for run in runs] for key in ("wall_s", "peak_mb"))
+            costs.append(f"| {name} | {step['name']} | {np.median(wall):.1f} | {max(peak):,.0f} |")
+    return "\n".join([*quality, "", *gains, "", *costs])
+
+
+def _values(run: Summary) -> dict[tuple[str, str], Mapping[str, Any]]:
+    return {(row["split"], row["model"]): row for row in run["metrics"]
+            if (row["mask"], row["metric"], row["k"]) == ("none", "map", run["verdict"]["k"])}
+
+
+def _quality(place: str, runs: Sequence[Summary]) -> list[str]:
+    known = [_values(run) for run in runs]
+    mean = {model: np.mean([values["test", model]["mean"] for values in known])
+            for _, model in known[0]}
+    lines = []
+    for model in sorted(mean, key=lambda model: -mean[model]):
+        bold = "**" if model == runs[0]["model"] else ""
+        val, test = (_spread([values[split, model]["mean"] for values in known])
+                     for split in ("val", "test"))
+        seeds = ", ".join(str(run["seeds"]["train"]) for run in runs) if bold else ""
+        lines.append(f"| {place} (k = {runs[0]['verdict']['k']}) | {bold}{model}{bold} | {val} "
+                     f"| {test} | {seeds} |")
+    return lines
+
+
+def _gain(name: str, run: Summary) -> str:
+    verdict, values = run["verdict"], _values(run)
+    val, test = values["val", run["model"]], values["test", run["model"]]
+    return (f"| {name} | {run['seeds']['train']} | {val['mean']:.4f} | {test['mean']:.4f} "
+            f"| {test['ci_low']:.4f} to {test['ci_high']:.4f} | {verdict['best_baseline']} "
+            f"| {verdict['gain']:+.4f} | {verdict['gain_ci_low']:+.4f} to {verdict['gain_ci_high']:+.4f} |")
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean and, where it is not zero, the standard deviation."""
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return f"{np.mean(values):.4f}" + (f" ± {spread:.4f}" if spread > 5e-5 else "")
 
 
 if __name__ == "__main__":
-    print(table([json.loads(Path(path).read_text()) for path in sys.argv[1:]]))
+    print(tables([json.loads(Path(path).read_text()) for path in sys.argv[1:]]))
