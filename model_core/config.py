@@ -165,7 +165,7 @@ class EvaluateConfig(Section):
     splits: tuple[Literal["val", "test"], ...] = Field(
         ("val", "test"), min_length=1, description="Windows to rank; test decides if it is there."
     )
-    batch_size: int = Field(256, ge=1)
+    batch_size: int = Field(512, ge=1)
     num_bootstrap: int = Field(1_000, ge=1)
     confidence: float = Field(0.95, gt=0, lt=1)
     num_knn_neighbors: int = Field(80, ge=1)

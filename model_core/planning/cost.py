@@ -181,7 +181,7 @@ def _batch_bytes(work: Workload, num_seeds: int) -> float:
 
 def _training_parts(work: Workload) -> dict[str, float]:
     micro, rows = work.rows_per_micro_batch, work.rows_per_step
-    val = _ranking_parts(work, 256)
+    val = _ranking_parts(work, 512)
     cache = min(PRIOR_CACHE_BYTES, work.skeleton.num_train * work.candidates_per_seed
                 * (2 * len(FEATURES) + 4))
     # A step's forward and backward pass, or a block of validation: whichever needs more.
@@ -265,7 +265,7 @@ def _rank_s(work: Workload, speed: MachineSpeed, slow: float, num_rows: int) -> 
     if not num_rows:
         return 0.0
     model = work.config.model
-    seeds = max(min(num_rows, 256, int(work.config.train.max_batch_nodes / max(work.subgraph.nodes, 1))), 1)
+    seeds = max(min(num_rows, 512, int(work.config.train.max_batch_nodes / max(work.subgraph.nodes, 1))), 1)
     blocks = num_rows / seeds
     flops = (blocks * _forward_flops(work, seeds) + _item_flops(work, work.facts.num_items)
              + 2.0 * num_rows * work.facts.num_items * (model.embedding_dim + 1))

@@ -38,7 +38,8 @@ class Bundle:
         schema: The graph it expects.
         fan_out: Neighbours per node and relation at each hop.
         num_entities: Rows of the entity table when it was exported.
-        item_vectors: float32 [num_items, d], memory-mapped; an input of the model.
+        item_vectors: float32 [num_items, D], memory-mapped, an input of the model: item vectors
+            with the columns of the item bias behind them.
         item_id: int64 [num_items], primary key of every catalogue row.
         neighbors: Item-item similarity as of the newest times the bundle knows; None for a
             model without pair priors.

@@ -13,7 +13,8 @@ from model_core.graph.schema import GraphSchema
 
 #: int64 [B]; only its length is read, so that an empty subgraph still has B rows of scores.
 SEEDS = "seeds"
-#: float32 [num_items, d]; an input and not a weight, so that the file holds the network alone.
+#: float32 [num_items, D], as ``ContextGNN.item_vectors`` makes them; an input and not a weight,
+#: so that the file holds the network alone.
 ITEM_VECTORS = "item_vectors"
 #: int64 [num nodes of the item table], catalogue row of each.
 ITEM = "item"

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from model_core.errors import DataError
 from model_core.records import json_bytes
+from model_core.tables.demo_shop import CATEGORIES, DAY, REGIONS, Shop, ShopParameters
 from model_core.tables.demo_text import describe_products
-from model_core.tables.demo_world import CATEGORIES, DAY, REGIONS, Shop, ShopParameters, draw_shop
+from model_core.tables.demo_world import draw_shop
 
 DEMO_TASK = "customer-purchase"
 START = int(np.datetime64("2023-02-01", "s").astype(np.int64))
