@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 
 from model_core.graph.temporal_graph import Interactions
-
-#: Newest distinct items kept per entity; the cost of a pass is the sum of squared counts.
-MAX_ITEMS_PER_ENTITY = 500
-#: Products per block of the co-interaction matrix: bounds its memory to about 400 MB.
-MAX_BLOCK_PRODUCTS = 20_000_000
+from model_core.priors.co_counts import CoCounts
 
 
 def co_interaction_neighbors(
@@ -22,8 +17,7 @@ def co_interaction_neighbors(
     """The items closest to each item by co-interaction.
 
     ``cos(i, j) = |U_i ∩ U_j| / sqrt(|U_i| |U_j|)`` over the sets U of entities that
-    interacted with an item no later than ``upto``. An entity counts with its newest
-    500 distinct items, so that a few extreme ones do not make the pass quadratic.
+    interacted with an item no later than ``upto``, as counted by ``CoCounts``.
 
     Only training uses the result and training may know every row up to the train
     cutoff, so there is one table for all buckets rather than one each.
@@ -39,22 +33,14 @@ def co_interaction_neighbors(
         int32 [n, H], theirs: closest first, equal cosines by item row; -1 padded. Most
         items of a large catalogue have none, so no row is kept for them.
     """
-    end = int(np.searchsorted(interactions.time, upto, side="right"))
-    if num_hard == 0 or end == 0:
-        return np.zeros(0, dtype=np.int64), np.zeros((0, num_hard), dtype=np.int32)
-    known, code = np.unique(np.asarray(interactions.item[:end]), return_inverse=True)
-    num_items = len(known)
-    neighbors = np.full((num_items, num_hard), -1, dtype=np.int32)
-    entity, item = _newest_pairs(np.asarray(interactions.entity[:end]), code, num_items)
-    ones = np.ones(len(entity), dtype=np.float32)
-    by_entity = sparse.csr_array((ones, (entity, item)), shape=(num_entities, num_items))
-    by_item = by_entity.T.tocsr()
-    num_users = np.diff(by_item.indptr).astype(np.float64)
-    inverse_root = (1 / np.sqrt(np.maximum(num_users, 1))).astype(np.float32)
-    products = by_item @ np.diff(by_entity.indptr).astype(np.float64)
-    for start, stop in _blocks(products):
-        block = (by_item[start:stop] @ by_entity).tocsr()
-        row = np.repeat(np.arange(start, stop, dtype=np.int32), np.diff(block.indptr))
+    if num_hard == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.int32)
+    counts = CoCounts.until(interactions, num_entities, upto)
+    known, num_users = counts.item, counts.num_users.astype(np.float64)
+    neighbors = np.full((len(known), num_hard), -1, dtype=np.int32)
+    inverse_root = (1 / np.sqrt(num_users)).astype(np.float32)
+    for start, block in counts.blocks():
+        row = np.repeat(np.arange(start, start + block.shape[0], dtype=np.int32), np.diff(block.indptr))
         # An item's own size changes no order among its neighbours: exact cosines for few only.
         closeness = block.data * inverse_root[block.indices]
         closeness[block.indices == row] = 0
@@ -70,22 +56,6 @@ def co_interaction_neighbors(
         neighbors[row[kept], rank[kept]] = known[column[kept]]
     found = neighbors[:, 0] >= 0
     return known[found], neighbors[found]
-
-
-def _newest_pairs(
-    entity: np.ndarray, item: np.ndarray, num_items: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct (entity, item) pairs, the newest MAX_ITEMS_PER_ENTITY of each entity."""
-    # The last occurrence of each pair, in time order.
-    key = entity[::-1] * num_items + item[::-1]
-    _, first = np.unique(key, return_index=True)
-    at = np.sort(len(key) - 1 - first)
-    entity, item = entity[at], item[at]
-    order = np.argsort(entity, kind="stable")
-    entity, item = entity[order], item[order]
-    from_newest = np.searchsorted(entity, entity, side="right") - 1 - np.arange(len(entity))
-    kept = from_newest < MAX_ITEMS_PER_ENTITY
-    return entity[kept], item[kept]
 
 
 def _at_least_top(row: np.ndarray, value: np.ndarray, num: int) -> np.ndarray:
@@ -108,15 +78,3 @@ def _at_least_top(row: np.ndarray, value: np.ndarray, num: int) -> np.ndarray:
     last = np.cumsum(count) - count + np.clip(count, 1, num) - 1
     edge = ascending[np.minimum(last, len(key) - 1)] + 4  # as many roundings apart, at the most
     return key <= edge[row]
-
-
-def _blocks(products: np.ndarray) -> list[tuple[int, int]]:
-    """Row ranges of at most MAX_BLOCK_PRODUCTS products each (or of one row)."""
-    total = np.concatenate([[0.0], np.cumsum(products)])
-    blocks, start = [], 0
-    while start < len(products):
-        stop = int(np.searchsorted(total, total[start] + MAX_BLOCK_PRODUCTS, side="right")) - 1
-        stop = min(max(stop, start + 1), len(products))
-        blocks.append((start, stop))
-        start = stop
-    return blocks

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
 
 from model_core.graph.temporal_graph import Interactions
+from model_core.priors.co_counts import CoCounts
 from model_core.priors.neighbors import ItemNeighbors
 
-#: Newest distinct items that count for one user: a pass costs the sum of their squares.
-MAX_ITEMS_PER_ENTITY = 500
-#: Products of one block of the item-item matrix: about 0.4 GB at most.
-MAX_BLOCK_PRODUCTS = 20_000_000
 #: A block counts as full when more than one in this many of its cells is not zero.
 _FULL_BLOCK = 4
 
@@ -75,43 +71,19 @@ def neighbors_at(
         neighbours; int32 and float32 [n, K], nearest first, equal cosines by item; -1 and
         0 padded.
     """
-    end = int(np.searchsorted(interactions.time, time, side="right"))
-    known, code = np.unique(np.asarray(interactions.item[:end]), return_inverse=True)
-    empty = (np.zeros(0, np.int64), np.zeros((0, num_neighbors), np.int32),
-             np.zeros((0, num_neighbors), np.float32))
-    if end == 0 or num_neighbors == 0:
-        return empty
-    entity, item = _newest_pairs(np.asarray(interactions.entity[:end]), code, len(known))
-    shape = (num_entities, len(known))
-    met = sparse.csr_array((np.ones(len(item), np.float32), (entity, item)), shape=shape)
-    by_item = met.T.tocsr()
-    norm = np.sqrt(np.maximum(np.diff(by_item.indptr), 1)).astype(np.float32)
-    products = by_item @ np.diff(met.indptr).astype(np.float64)
+    if num_neighbors == 0:
+        return (np.zeros(0, np.int64), np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32))
+    counts = CoCounts.until(interactions, num_entities, time)
+    known = counts.item
+    norm = np.sqrt(counts.num_users).astype(np.float32)
     neighbor = np.full((len(known), num_neighbors), -1, dtype=np.int32)
     cosine = np.zeros((len(known), num_neighbors), dtype=np.float32)
-    block_of = (np.cumsum(products) // MAX_BLOCK_PRODUCTS).astype(np.int64)
-    bounds = [0, *(np.flatnonzero(np.diff(block_of)) + 1).tolist(), len(known)]
-    for first, last in pairwise(bounds):
-        row, column, value = _largest(
-            (by_item[first:last] @ met).tocsr(), first, norm, num_neighbors)
+    for first, block in counts.blocks():
+        row, column, value = _largest(block, first, norm, num_neighbors)
         place = np.arange(len(row)) - np.searchsorted(row, row)
         neighbor[first + row, place], cosine[first + row, place] = known[column], value
     has = neighbor[:, 0] >= 0
-    return known[has].astype(np.int64), neighbor[has], cosine[has]
-
-
-def _newest_pairs(
-    entity: np.ndarray, item: np.ndarray, num_items: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct (entity, item) pairs, the newest of each entity; events come by time."""
-    # Newest first, so the place of a pair is that of its last event.
-    pair, last = np.unique(entity[::-1] * num_items + item[::-1], return_index=True)
-    order = np.lexsort((last, pair // num_items))
-    pair = pair[order]
-    entity = pair // num_items
-    rank = np.arange(len(pair)) - np.searchsorted(entity, entity)
-    kept = np.sort(pair[rank < MAX_ITEMS_PER_ENTITY])
-    return kept // num_items, kept % num_items
+    return known[has], neighbor[has], cosine[has]
 
 
 def _largest(

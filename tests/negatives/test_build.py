@@ -12,11 +12,12 @@ import torch
 from model_core.config import QueueConfig
 from model_core.errors import DataError
 from model_core.graph.temporal_graph import UNTIMED
-from model_core.negatives import build, hard
+from model_core.negatives import build
 from model_core.negatives.build import build_negative_queue
 from model_core.negatives.drawing import Proposals
 from model_core.negatives.hard import co_interaction_neighbors
 from model_core.negatives.queue import TIERS
+from model_core.priors import co_counts
 from tests.factories import DAY, Rows, make_graph, make_seeds, make_split
 from tests.negatives.proposals import dense
 
@@ -219,7 +220,7 @@ def test_seed_times_without_a_born_item_get_no_bucket(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 40, 10**9])
 def test_hard_neighbors_equal_dense_cosine(block, monkeypatch, tmp_path):
-    monkeypatch.setattr(hard, "MAX_BLOCK_PRODUCTS", block)
+    monkeypatch.setattr(co_counts, "MAX_BLOCK_PRODUCTS", block)
     _, graph = make_world(tmp_path)
     upto = 8 * DAY
     have, near = co_interaction_neighbors(graph.interactions, NUM_USERS, upto, 6)
@@ -247,7 +248,7 @@ def test_hard_neighbors_equal_dense_cosine(block, monkeypatch, tmp_path):
 def test_hard_neighbors_keep_the_newest_items_of_an_entity(monkeypatch):
     from tests.factories import make_shop
 
-    monkeypatch.setattr(hard, "MAX_ITEMS_PER_ENTITY", 2)
+    monkeypatch.setattr(co_counts, "MAX_ITEMS_PER_ENTITY", 2)
     graph = make_shop([(0, 0, 1), (0, 1, 2), (0, 2, 3), (0, 0, 4)], 1, 3)  # 0 comes again
     have, near = co_interaction_neighbors(graph.interactions, 1, 9, 1)
     assert have.tolist() == [0, 2]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_core.priors import co_interaction, features, knn, past
+from model_core.priors import co_counts, features, knn, past
 from model_core.priors.features import FEATURES
 from tests.priors import reference
 from tests.priors.reference import Past
@@ -107,7 +107,7 @@ def test_limits_keep_what_is_newest(monkeypatch, max_events, max_items, max_item
     events, seeds, shape = busier_shop()
     monkeypatch.setattr(past, "MAX_EVENTS", max_events)
     monkeypatch.setattr(knn, "MAX_KNN_ITEMS", max_items)
-    monkeypatch.setattr(co_interaction, "MAX_ITEMS_PER_ENTITY", max_items_per_entity)
+    monkeypatch.setattr(co_counts, "MAX_ITEMS_PER_ENTITY", max_items_per_entity)
     check(events, seeds, 30, 8, 6, max_events=max_events, max_items=max_items,
           max_items_per_entity=max_items_per_entity, **shape)
 

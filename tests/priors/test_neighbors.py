@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_core.priors import co_interaction
+from model_core.priors import co_counts, co_interaction
 from model_core.priors.co_interaction import CoInteraction, neighbors_at
 from model_core.priors.neighbors import ItemNeighbors
 from tests.priors import reference
@@ -46,16 +46,16 @@ def test_equal_brute_force(events, time, count):
 def test_blocks_full_and_sparse_and_short_histories(events, count, products, full, max_items):
     """However the item-item matrix is cut and whichever way a block is searched."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(co_interaction, "MAX_BLOCK_PRODUCTS", products)
+        patch.setattr(co_counts, "MAX_BLOCK_PRODUCTS", products)
         patch.setattr(co_interaction, "_FULL_BLOCK", full)
-        patch.setattr(co_interaction, "MAX_ITEMS_PER_ENTITY", max_items)
+        patch.setattr(co_counts, "MAX_ITEMS_PER_ENTITY", max_items)
         check(events, 40, count, max_items=max_items)
 
 
 @pytest.mark.parametrize("full", [0, 10**9])
 def test_a_larger_shop_both_ways(full, monkeypatch):
     monkeypatch.setattr(co_interaction, "_FULL_BLOCK", full)
-    monkeypatch.setattr(co_interaction, "MAX_BLOCK_PRODUCTS", 500)
+    monkeypatch.setattr(co_counts, "MAX_BLOCK_PRODUCTS", 500)
     rng = np.random.default_rng(0)
     events = [(int(u), int(i), int(t)) for u, i, t in zip(
         rng.integers(0, 40, 500), rng.zipf(1.5, 500) % 60, rng.integers(0, 99, 500), strict=True)]
