@@ -10,14 +10,9 @@ from model_core.models.contextgnn.item_vectors import ItemTable
 from model_core.training.averaging import WeightAverage
 from model_core.training.checkpoint import build_model
 from model_core.training.optimizer import SplitAdam
-from tests.training.runs import MODEL, TRAIN, make_inputs, run
+from tests.training.runs import MODEL, TRAIN, run
 
 SAMPLED = TRAIN.model_copy(update={"loss": "sampled", "num_classes": 8})
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def averaged(inputs, decay, config=TRAIN):

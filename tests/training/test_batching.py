@@ -22,13 +22,8 @@ from model_core.training.prior_cache import CachedPriors
 from model_core.training.randomness import epoch_order
 from model_core.training.step import StepRunner
 from tests.factories import DAY
-from tests.training.runs import MODEL, NUM_ITEMS, TRAIN, make_inputs, run
+from tests.training.runs import MODEL, NUM_ITEMS, TRAIN, run
 from tests.training.test_trainer import maker
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.mark.parametrize(("num_rows", "asked", "least_steps", "expected"), [

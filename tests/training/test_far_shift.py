@@ -13,12 +13,7 @@ from model_core.models.scorer import ModelScorer
 from model_core.priors.build import make_priors
 from model_core.training.checkpoint import build_model
 from model_core.training.far_shift import SHIFTS, best_far_shift
-from tests.training.runs import MODEL, TRAIN, make_inputs, run
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return make_inputs(tmp_path_factory.mktemp("inputs"))
+from tests.training.runs import MODEL, TRAIN, run
 
 
 def model_of(inputs, **config):

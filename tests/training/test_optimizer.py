@@ -13,18 +13,13 @@ from model_core.training.checkpoint import build_model
 from model_core.training.optimizer import SplitAdam
 from model_core.training.state import StateStore
 from model_core.training.step import StepRunner
-from tests.training.runs import MODEL, NUM_ITEMS, TRAIN, make_inputs, run
+from tests.training.runs import MODEL, NUM_ITEMS, TRAIN, run
 from tests.training.test_resume import Interrupted, StopAfter, assert_same_bits, weights
 from tests.training.test_trainer import maker
 
 #: Every class has a gradient in every row, whatever is near.
 PLAIN = {"dropout": 0.0, "fusion": "add"}
 SAMPLED = TRAIN.model_copy(update={"loss": "sampled", "num_classes": 8, "weight_decay": 0.0})
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 def prepared(inputs, config, **model):

@@ -12,22 +12,12 @@ from model_core.split.seeds import SeedTable
 from model_core.training.progress import SilentProgress
 from model_core.training.trainer import train
 from tests.factories import make_seeds
-from tests.training.runs import MODEL, TRAIN, first_hit, make_inputs, run
+from tests.training.runs import MODEL, TRAIN, first_hit, run
 
 REFIT = TRAIN.model_copy(update={"refit": True})
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return make_inputs(tmp_path_factory.mktemp("inputs"))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def best_at(epoch):

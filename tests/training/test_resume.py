@@ -13,17 +13,12 @@ from safetensors.torch import load_file
 
 from model_core.training.state import Counters, StateStore
 from model_core.training.trainer import train
-from tests.training.runs import MODEL, TRAIN, first_hit, make_inputs, run
+from tests.training.runs import MODEL, TRAIN, first_hit, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def weights(checkpoint):
@@ -44,11 +39,6 @@ def start(*args):
 
 class Interrupted(Exception):
     pass
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,7 @@ from model_core.training.randomness import derived_seed, epoch_order
 from model_core.training.step import StepRunner
 from model_core.training.trainer import train
 from tests.factories import make_seeds
-from tests.training.runs import MODEL, NUM_ITEMS, TRAIN, first_hit, make_inputs, run
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return make_inputs(tmp_path_factory.mktemp("inputs"))
+from tests.training.runs import MODEL, NUM_ITEMS, TRAIN, first_hit, run
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,7 @@ def two_level(
     far = tower.masked_fill(gone, ABSENT)
     some = is_near.any(dim=1, keepdim=True) if has_near is None else has_near
     to_near, to_far = logsigmoid(gate), torch.where(some, logsigmoid(-gate) - far_shift, 0.0)
-    # Not logsumexp: on a CPU its exp takes ten times as long where most of a row is absent.
+    # Not logsumexp: where most of a row is absent its exp underflows, which is slow on a CPU.
     return torch.where(is_near, log_softmax(near, dim=1) + to_near, log_softmax(far, dim=1) + to_far)
 
 

@@ -1,0 +1,20 @@
+"""What the training tests share."""
+
+import pytest
+import torch
+
+from tests.training.runs import make_inputs
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return make_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture
+def one_thread():
+    """With more, weights need not be equal to the bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
