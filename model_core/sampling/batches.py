@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from model_core.graph.temporal_graph import UNTIMED, Relation, TemporalGraph
 from model_core.priors.features import Candidates
+from model_core.sampling.distinct import distinct
 from model_core.sampling.subgraph import Subgraph
 
 SECONDS_PER_DAY = 86_400.0
@@ -40,8 +42,9 @@ class Batch:
             refers to, -1 for none. The same edges as in ``edge``; left out where a node refers
             to several, which foreign keys never do.
         row: Table to int64 [R_t], the graph's row behind each distinct row; -1 for zeros.
-        encoded: Table to float [R_t, c], what a model makes of the distinct rows, where that is
-            known already (``models.row_encodings``; in evaluation only).
+        encoded: Table to (``SharedRows``, int64 [N_t]), what a model makes of rows and which of
+            them a node has, where that is known already (``models.row_encodings``; in
+            evaluation only).
     """
 
     num_seeds: int
@@ -61,7 +64,7 @@ class Batch:
     shared_age: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     parent: Mapping[Relation, torch.Tensor] = field(default_factory=dict)
     row: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    encoded: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    encoded: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_batch(
@@ -80,7 +83,7 @@ def make_batch(
     for table, node in subgraph.node.items():
         columns = graph.columns[table]
         alike = node if columns.twin is None else columns.twin[node]
-        rows, row_of[table] = torch.unique(alike, return_inverse=True)
+        rows, row_of[table] = distinct(alike, graph.num_nodes[table])
         time = graph.node_time[table][node]
         bound = subgraph.seed_time[subgraph.seed[table]]
         parts = [columns.number[rows], columns.category[rows], columns.text[rows]]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from model_core.errors import ConfigError
 from model_core.graph.temporal_graph import Relation, TemporalGraph
+from model_core.sampling.distinct import distinct
 from model_core.sampling.draws import draw_last, draw_uniform, visible_range
 from model_core.sampling.subgraph import Subgraph
 
@@ -152,7 +153,7 @@ def _grow(
     _check(graph, seeds, seed_time, fan_out, strategy)
     if generator is None:
         generator = torch.Generator().manual_seed(0)
-    nodes = {table: _Nodes(num_rows, seeds) for table, num_rows in graph.num_nodes.items()}
+    nodes = {table: _Nodes(num_rows, len(seeds)) for table, num_rows in graph.num_nodes.items()}
     roots = torch.arange(len(seeds), device=seeds.device) * graph.num_entities + seeds
     for table, found in nodes.items():
         found.add_hop(roots if table == graph.entity_table else roots[:0])
@@ -217,8 +218,9 @@ class _Nodes:
     nodes lie in that order, so a key's place in its hop is also its node's position.
     """
 
-    def __init__(self, num_rows: int, like: Tensor) -> None:
+    def __init__(self, num_rows: int, num_seeds: int) -> None:
         self.num_rows = max(num_rows, 1)
+        self.num_keys = self.num_rows * num_seeds
         self.keys: list[Tensor] = []
         self.rows: list[Tensor] = []
         self.seeds: list[Tensor] = []
@@ -239,16 +241,16 @@ class _Nodes:
 
     def resolve(self, key: Tensor) -> Tensor:
         """Positions of the given keys; those not seen before become the next hop."""
-        distinct, inverse = torch.unique(key, return_inverse=True)
-        position = torch.full_like(distinct, -1)
+        keys, place_of = distinct(key, self.num_keys)
+        position = torch.full_like(keys, -1)
         for base, known in zip(self.bases, self.keys, strict=True):
             if len(known):
-                place = torch.searchsorted(known, distinct).clamp_(max=len(known) - 1)
-                position = torch.where(known[place] == distinct, place + base, position)
+                place = torch.searchsorted(known, keys).clamp_(max=len(known) - 1)
+                position = torch.where(known[place] == keys, place + base, position)
         new = position < 0
         position = torch.where(new, self.num_nodes - 1 + new.cumsum(0), position)
-        self.add_hop(distinct[new])
-        return position[inverse]
+        self.add_hop(keys[new])
+        return position[place_of]
 
 
 def _check(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from model_core.models import row_encodings
 from model_core.models.contextgnn.gnn import module_key
 from model_core.models.row_encodings import RowEncodings
 from tests.factories import Rows, make_graph
@@ -40,7 +41,9 @@ def test_scores_are_those_without(max_bytes):
     assert sum(encodings._used.values()) * 12 * 4 <= max_bytes
 
 
-def test_each_row_is_encoded_once():
+def test_each_row_is_encoded_once(monkeypatch):
+    """Tables without time as a whole, or no more than what was met."""
+    monkeypatch.setattr(row_encodings, "WHOLE_TABLE", 0)
     model = small_model(GRAPH)
     seen = counted(model)
     encodings = RowEncodings(model, TENSORS)
@@ -51,6 +54,33 @@ def test_each_row_is_encoded_once():
         rows = torch.cat([batch.row[table] for batch in BATCHES])
         assert seen[table] == len(torch.unique(rows)) <= len(rows)
     assert seen["lines"] > 0
+
+
+def test_tables_without_time_are_encoded_as_a_whole():
+    """Once, before more of them is met; what layers make of them is then that of one object."""
+    model = small_model(GRAPH)
+    seen = counted(model)
+    encodings = RowEncodings(model, TENSORS)
+    with torch.no_grad():
+        found = [encodings.put_into(batch).encoded for batch in BATCHES]
+        assert seen["items"] == GRAPH.num_items + 1  # and a row of zeros
+        assert seen["lines"] < GRAPH.num_nodes["lines"]
+        assert all(one["items"][0] is found[0]["items"][0] for one in found)
+        assert found[0]["items"][0].lasting
+        assert not found[0]["lines"][0].lasting
+
+
+def test_layers_treat_rows_of_whole_tables_once():
+    """Rows of the last hop go through the first layers with the first batch only."""
+    model = small_model(GRAPH)
+    encodings = RowEncodings(model, TENSORS)
+    rows = []
+    model.gnn.layers[0].root[module_key("items")].register_forward_pre_hook(
+        lambda _, inputs: rows.append(len(inputs[0])))
+    with torch.no_grad():
+        for batch in BATCHES:
+            model.read_out(encodings.put_into(batch))
+    assert rows.count(GRAPH.num_items + 1) == 1
 
 
 def test_a_table_without_room_is_encoded_with_every_block():
@@ -74,10 +104,10 @@ def test_encodings_are_those_of_each_row():
     with torch.no_grad():
         for users in ([3], [2, 3], [0, 3, 9, 11], [1, 2, 5, 7, 8, 10], [3, 4, 6]):
             batch = batch_of(GRAPH, users, [NOW] * len(users))
-            for table, found in encodings.put_into(batch).encoded.items():
+            for table, (found, row_of) in encodings.put_into(batch).encoded.items():
                 columns = batch.number[table], batch.category[table], batch.text[table]
                 slow = model.encoder[module_key(table)](*columns)
-                torch.testing.assert_close(found, slow)
+                torch.testing.assert_close(found.rows[row_of], slow[batch.row_of[table]])
 
 
 def test_a_row_that_is_later_than_its_seed_is_not_the_row_itself():

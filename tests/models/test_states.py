@@ -7,41 +7,55 @@ import dataclasses
 import pytest
 import torch
 
-from model_core.models.contextgnn.aggregate import aggregate_sum, gather_sum
+from model_core.models.contextgnn.aggregate import aggregate_sum, gather_sum, gather_sum_by
+from model_core.models.contextgnn.rows import SharedRows
 from model_core.models.contextgnn.states import NodeStates
 from tests.models.graphs import NOW, batch_of, catalogue, retail_graph, small_model
 
 
 def drawn_terms(dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    return [(torch.randn(rows, 3, generator=generator, dtype=dtype),
+    return [(SharedRows(torch.randn(rows, 3, generator=generator, dtype=dtype)),
              torch.randint(-1, rows, (11,), generator=generator)) for rows in (4, 1, 7)]
 
 
 def slow_sum(terms):
-    padded = [(torch.cat([rows, torch.zeros_like(rows[:1])]), index) for rows, index in terms]
+    padded = [(torch.cat([s.rows, torch.zeros_like(s.rows[:1])]), index) for s, index in terms]
     return sum(rows[torch.where(index < 0, len(rows) - 1, index)] for rows, index in padded)
 
 
-def test_gather_sum_is_a_sum_of_gathers():
-    terms = drawn_terms()
+@pytest.mark.parametrize("num_terms", [1, 2, 3])
+def test_gather_sum_is_a_sum_of_gathers(num_terms):
+    terms, bias = drawn_terms()[:num_terms], torch.tensor([1.0, -2.0, 0.5])
     assert any((index < 0).any() for _, index in terms)
     torch.testing.assert_close(gather_sum(terms), slow_sum(terms))
+    torch.testing.assert_close(gather_sum(terms, bias), slow_sum(terms) + bias)
 
 
-def test_gradients_of_gather_sum():
-    terms = drawn_terms(torch.float64)
+@pytest.mark.parametrize("num_terms", [1, 3])
+def test_gradients_of_gather_sum(num_terms):
+    terms = drawn_terms(torch.float64)[:num_terms]
     index = [i for _, i in terms]
-    rows = [r.requires_grad_() for r, _ in terms]
+    rows = [shared.rows.requires_grad_() for shared, _ in terms]
     assert torch.autograd.gradcheck(
-        lambda *r: gather_sum(list(zip(r, index, strict=True))), rows)
+        lambda *r: gather_sum([(SharedRows(x), i) for x, i in zip(r, index, strict=True)]), rows)
 
 
 def test_no_nodes_and_no_rows():
     none = torch.zeros(0, dtype=torch.int64)
-    assert gather_sum([(torch.zeros(0, 3), none)]).shape == (0, 3)
-    assert gather_sum([(torch.ones(2, 3), none), (torch.zeros(0, 3), none)]).shape == (0, 3)
-    assert (gather_sum([(torch.zeros(0, 3), torch.full((2,), -1))]) == 0).all()
+    empty, two = SharedRows(torch.zeros(0, 3)), SharedRows(torch.ones(2, 3))
+    assert gather_sum([(empty, none)]).shape == (0, 3)
+    assert gather_sum([(two, none), (empty, none)]).shape == (0, 3)
+    assert (gather_sum([(empty, torch.full((2,), -1))]) == 0).all()
+
+
+@pytest.mark.parametrize("target", [[0, 0, 2, 2, 2], [3, 0, 2, 0, 3], []])
+def test_gather_sum_by_target(target):
+    """In order or not, with targets that nobody sends to, the last one among them."""
+    terms, node = drawn_terms(), torch.tensor([10, 3, 3, 0, 7])[: len(target)]
+    index = torch.tensor(target, dtype=torch.int64)
+    torch.testing.assert_close(gather_sum_by(terms, node, index, 5),
+                               aggregate_sum(slow_sum(terms)[node], index, 5))
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -55,6 +69,41 @@ def test_states_can_be_cut_picked_and_mapped(shared):
     torch.testing.assert_close(states.leading(4).dense, dense[:4])
     torch.testing.assert_close(states.picked(node).dense, expected)
     torch.testing.assert_close(gather_sum(states.picked(node).mapped(weight)), expected @ weight.t())
+
+
+def test_inner_nodes_come_before_those_that_share_rows():
+    inner, leaf = torch.randn(2, 3), SharedRows(torch.randn(3, 3))
+    leaf_of = torch.tensor([-1, -1, 2, 0, 2])
+    states = NodeStates.with_leaves(inner, leaf, leaf_of)
+    dense = torch.cat([inner, leaf.rows[[2, 0, 2]]])
+    torch.testing.assert_close(states.dense, dense)
+    for size in (1, 2, 4):
+        torch.testing.assert_close(states.leading(size).dense, dense[:size])
+    assert states.leading(2).own is not None  # no gather for nodes that have rows of their own
+    alone = NodeStates.with_leaves(inner[:0], leaf, leaf_of[2:])
+    torch.testing.assert_close(alone.dense, dense[2:])
+    assert len(alone.terms) == 1
+
+
+@pytest.mark.parametrize("size", [10_000, 22, 21, 1])
+def test_few_senders_are_the_same_senders(size):
+    states = NodeStates(tuple(drawn_terms()))
+    few = states.few(size)
+    assert (few.own is not None) == (size >= 22)
+    torch.testing.assert_close(few.dense, states.dense)
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_shared_rows_remember_only_what_lasts(lasting):
+    rows, weight, other = torch.randn(4, 3), torch.randn(5, 3), torch.randn(5, 3)
+    root, norm = torch.nn.Linear(3, 6), torch.nn.LayerNorm(6)
+    shared = SharedRows(rows, lasting=lasting)
+    for _ in range(2):
+        torch.testing.assert_close(shared.mapped(weight).rows, rows @ weight.t())
+        torch.testing.assert_close(shared.mapped(other).rows, rows @ other.t())
+        torch.testing.assert_close(shared.updated(root, norm).rows, torch.relu(norm(root(rows))))
+    assert (shared.mapped(weight) is shared.mapped(weight)) == lasting
+    assert (shared.updated(root, norm) is shared.updated(root, norm)) == lasting
 
 
 @pytest.mark.parametrize("num_layers", [2, 3, 4])

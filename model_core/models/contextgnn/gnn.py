@@ -9,11 +9,20 @@ from torch import Tensor, nn
 
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import Relation
-from model_core.models.contextgnn.aggregate import aggregate_sum, gather_sum, is_exporting
+from model_core.models.contextgnn.aggregate import (
+    aggregate_sum,
+    gather_sum,
+    gather_sum_by,
+    is_exporting,
+)
 from model_core.models.contextgnn.inputs import GraphInputs
 from model_core.models.contextgnn.links import Links, layer_links
 from model_core.models.contextgnn.plan import LayerPlan
+from model_core.models.contextgnn.rows import SharedRows
 from model_core.models.contextgnn.states import NodeStates
+
+#: Rows that are normalised at once without gradients: they and the result fit a core's cache.
+NORMALISED_ROWS = 1_024
 
 
 def module_key(table: str) -> str:
@@ -56,8 +65,8 @@ class SageLayer(nn.Module):
 
     def forward(
         self, state: Mapping[str, NodeStates], forth: Mapping[Relation, Links],
-        back: Mapping[Relation, Links], num_out: Mapping[str, int], place: Mapping[str, Tensor],
-    ) -> dict[str, NodeStates]:
+        back: Mapping[Relation, Links], num_out: Mapping[str, int],
+    ) -> dict[str, Tensor]:
         """One round of messages.
 
         Args:
@@ -65,26 +74,35 @@ class SageLayer(nn.Module):
             forth: Relation to its edges, which carry messages from src to dst; a
                 relation without edges may be missing.
             back: Relation to the edges that are walked from dst to src.
-            num_out: Table to the number of leading rows that get a new state.
-            place: Table to int64 [N]: where nodes share rows of ``state``, the row of
-                every node. Such a table gets one new state per node.
+            num_out: Table to the number of leading nodes that get a new state.
 
         Returns:
-            Table to states, of num_out or N nodes.
+            Table to float [num_out, c].
         """
         result = {}
         for table in self.plan.node_hops:
             key = module_key(table)
             own = state[table].leading(num_out[table])
-            if table in place:
-                own = own.picked(place[table])
             arriving = [(self.relation[r.key].weight, state[r.src], forth[r])
                         for r in self.plan.edge_hops if r.dst == table and r in forth]
             arriving += [(self.back[r.key].weight, state[r.dst], back[r])
                          for r in self.plan.back_hops if r.src == table and r in back]
-            total = self.norm[key](_total(self.root[key], own, arriving))
-            result[table] = NodeStates(own=torch.relu_(total))
+            result[table] = _normalised(self.norm[key], _total(self.root[key], own, arriving))
         return result
+
+    def alone(self, table: str, rows: SharedRows) -> SharedRows:
+        """New states of nodes that receive no message."""
+        return rows.updated(self.root[module_key(table)], self.norm[module_key(table)])
+
+
+def _normalised(norm: nn.Module, total: Tensor) -> Tensor:
+    """``ReLU(norm(total))``; without gradients in place, some rows at a time, for the cache's sake."""
+    if is_exporting() or torch.is_grad_enabled() or total.device.type != "cpu" or (
+            torch.is_autocast_enabled("cpu")):
+        return torch.relu_(norm(total))
+    for part in total.split(NORMALISED_ROWS):
+        torch.clamp_min(norm(part), 0, out=part)
+    return total
 
 
 def _total(root: nn.Module, own: NodeStates, arriving: list[tuple[Tensor, NodeStates, Links]]) -> Tensor:
@@ -98,9 +116,7 @@ def _total(root: nn.Module, own: NodeStates, arriving: list[tuple[Tensor, NodeSt
     size, weight, terms = own.size, root.weight, list(own.mapped(root.weight))
     for relation_weight, sent, links in arriving:
         if links.parent_sends and links.parent is not None:
-            # Few senders for many receivers: their terms are summed first.
-            few = NodeStates(own=sent.dense) if 2 * sent.size <= size else sent
-            terms += few.picked(links.parents(size)).mapped(relation_weight)
+            terms += sent.few(size).picked(links.parents(size)).mapped(relation_weight)
     if terms:
         total = gather_sum(terms, root.bias)
         if own.own is not None:
@@ -109,7 +125,7 @@ def _total(root: nn.Module, own: NodeStates, arriving: list[tuple[Tensor, NodeSt
         total = root(own.dense)
     for relation_weight, sent, links in arriving:
         if not links.parent_sends:
-            total = _add_product(total, _sum_of_children(sent.dense, links, size), relation_weight)
+            total = _add_product(total, _sum_of_children(sent, links, size), relation_weight)
         elif links.parent is None:
             messages = (sent.dense @ relation_weight.t()).index_select(0, links.source)
             total = total + aggregate_sum(messages, links.target, size)
@@ -123,13 +139,16 @@ def _add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return total.addmm_(x, weight.t())
 
 
-def _sum_of_children(sent: Tensor, links: Links, size: int) -> Tensor:
+def _sum_of_children(sent: NodeStates, links: Links, size: int) -> Tensor:
     """Sum of the rows that refer to each of ``size`` rows, float [size, c]."""
     if links.parent is None:
-        return aggregate_sum(sent.index_select(0, links.source), links.target, size)
-    parent = links.parents(len(sent))
+        return aggregate_sum(sent.dense.index_select(0, links.source), links.target, size)
+    parent = links.parents(sent.size)
     beyond = (parent < 0) | (parent >= size)
-    return aggregate_sum(sent, parent.masked_fill(beyond, size), size + 1)[:size]
+    if sent.own is None and not torch.is_grad_enabled():
+        child = (~beyond).nonzero().squeeze(1)
+        return gather_sum_by(sent.terms, child, parent[child], size)
+    return aggregate_sum(sent.dense, parent.masked_fill(beyond, size), size + 1)[:size]
 
 
 class HeteroSage(nn.Module):
@@ -144,8 +163,6 @@ class HeteroSage(nn.Module):
     def __init__(self, schema: GraphSchema, plans: tuple[LayerPlan, ...], channels: int) -> None:
         super().__init__()
         self.plans = plans
-        #: Tables whose nodes are read one by one after the last layer.
-        self.read = tuple({schema.item_table} & set(plans[-1].node_hops))
         self.layers = nn.ModuleList(SageLayer(plan, channels) for plan in plans)
 
     def forward(self, inputs: GraphInputs) -> dict[str, Tensor]:
@@ -157,24 +174,23 @@ class HeteroSage(nn.Module):
         Returns:
             Table to float [n, channels]; only the leading hops that the plan names.
         """
-        state, edge, place = inputs.state, inputs.edge, inputs.place
-        rows, parent_row = {}, {}
-        for r, (src, dst) in edge.items():
-            rows[r] = (place[r.src].index_select(0, src), dst) if r.src in place else (src, dst)
-        for r, parent in inputs.parent.items():
-            if r.src not in place:
-                parent_row[r] = parent
-            elif r.parent_is_source:
-                row = place[r.src].index_select(0, parent.clamp(min=0))
-                parent_row[r] = torch.where(parent < 0, -1, row)
+        state, leaf = dict(inputs.state), {t: leaves.rows for t, leaves in inputs.leaves.items()}
         last = len(self.layers) - 1
         for number, (plan, layer) in enumerate(zip(self.plans, self.layers, strict=True)):
-            if inputs.num_rows:
-                size = {t: inputs.num_rows[t][hops - 1] for t, hops in plan.node_hops.items()}
+            if inputs.num_nodes:
+                size = {t: inputs.num_nodes[t][hops - 1] for t, hops in plan.node_hops.items()}
             else:
                 size = {t: state[t].size for t in plan.node_hops}
-            state = layer(
-                state, layer_links(plan.edge_hops, rows, parent_row, inputs.num_edges),
-                layer_links(plan.back_hops, edge, inputs.parent, inputs.num_edges, backwards=True),
-                size, {t: place[t] for t in self.read if t in place} if number == last else {})
+            # Nodes of the last hop hear nothing before the last layer.
+            shared = {t: leaves for t, leaves in inputs.leaves.items()
+                      if number < last and size.get(t, 0) > leaves.num_inner}
+            size |= {t: leaves.num_inner for t, leaves in shared.items()}
+            after = layer(
+                state, layer_links(plan.edge_hops, inputs.edge, inputs.parent, inputs.num_edges),
+                layer_links(plan.back_hops, inputs.edge, inputs.parent, inputs.num_edges, backwards=True),
+                size)
+            state = {t: NodeStates(own=own) for t, own in after.items() if t not in shared}
+            for t, leaves in shared.items():
+                leaf[t] = layer.alone(t, leaf[t])
+                state[t] = NodeStates.with_leaves(after[t], leaf[t], leaves.row_of)
         return {table: states.dense for table, states in state.items()}

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import Relation
-from model_core.models.contextgnn.aggregate import is_exporting
+from model_core.models.contextgnn.aggregate import Term, is_exporting
 from model_core.models.contextgnn.links import Edges
-from model_core.models.contextgnn.states import NodeStates, Term
+from model_core.models.contextgnn.rows import SharedRows
+from model_core.models.contextgnn.states import NodeStates
 from model_core.sampling.batches import Batch
 
 #: In training a table's distinct rows are encoded several times over where they are fewer
@@ -22,25 +23,40 @@ MIN_MASKED_ROWS = 2_048
 
 
 @dataclass(frozen=True)
+class Leaves:
+    """Nodes of the last hop in a table without time: those with equal rows share their states.
+
+    Attributes:
+        rows: First states, [R, c].
+        row_of: int64 [N], -1 for nodes of earlier hops.
+        num_inner: Nodes of earlier hops, which come first.
+    """
+
+    rows: SharedRows
+    row_of: Tensor
+    num_inner: int
+
+
+@dataclass(frozen=True)
 class GraphInputs:
     """Input of ``HeteroSage``.
 
     Attributes:
-        state: Table to its first states, ordered by hop.
+        state: Table to the first states of all nodes, ordered by hop.
         edge: Relation to (src, dst) node positions, int64 [E], sorted by hop.
         parent: Relation to int64 [nodes of the referring table], see ``Batch.parent``.
-        num_rows: Table to the rows of ``state`` within the first 1, 2, … hops (cumulated).
-            Empty to compute every row; states that are read are the same either way.
+        num_nodes: Table to the nodes within the first 1, 2, … hops (cumulated). Empty to
+            compute every node; states that are read are the same either way.
         num_edges: The same for edges.
-        place: Table to the row of ``state`` of every node, int64 [N], where nodes share rows.
+        leaves: Table to its nodes of the last hop, where these may share states.
     """
 
     state: Mapping[str, NodeStates]
     edge: Edges
     parent: Mapping[Relation, Tensor]
-    num_rows: Mapping[str, tuple[int, ...]]
+    num_nodes: Mapping[str, tuple[int, ...]]
     num_edges: Mapping[Relation, tuple[int, ...]]
-    place: Mapping[str, Tensor]
+    leaves: Mapping[str, Leaves]
 
 
 def graph_inputs(
@@ -56,8 +72,7 @@ def graph_inputs(
 
     A node of the last hop receives no message before the last layer. In a table
     without time its state then depends on its row alone, so such nodes share one
-    state per distinct row: the block of the last hop is the table's distinct rows,
-    and ``place`` says where the state of every node is.
+    state per distinct row (``Leaves``).
 
     Args:
         schema: Tables and relations.
@@ -72,50 +87,48 @@ def graph_inputs(
     exporting = is_exporting()
     trimmed = bool(batch.num_nodes_per_hop) and not exporting
     state: dict[str, NodeStates] = {}
-    place: dict[str, Tensor] = {}
-    num_rows: dict[str, tuple[int, ...]] = {}
+    leaves: dict[str, Leaves] = {}
+    num_nodes: dict[str, tuple[int, ...]] = {}
     for table, encode in encoder.items():
         rows, row_of = _encoded(encode, batch, table, generator)
-        index = row_of
-        if trimmed:
-            num_rows[table] = _cumulated(batch.num_nodes_per_hop[table])
-            assert len(num_rows[table]) == num_layers + 1, "the batch was not sampled with L hops"
-            if not schema.tables[table].timed:
-                inner, whole = num_rows[table][num_layers - 1], torch.arange(
-                    max(len(rows), len(row_of)), device=row_of.device)
-                index = torch.cat([row_of[:inner], whole[: len(rows)]])
-                place[table] = torch.cat([whole[:inner], row_of[inner:] + inner])
-                num_rows[table] = (*num_rows[table][:num_layers], len(index))
         timed, is_seed = schema.tables[table].timed, table == schema.entity_table
+        if trimmed:
+            count = num_nodes[table] = _cumulated(batch.num_nodes_per_hop[table])
+            assert len(count) == num_layers + 1, "the batch was not sampled with L hops"
+            if not timed:
+                node = torch.arange(len(row_of), device=row_of.device)
+                inner = count[num_layers - 1]
+                leaves[table] = Leaves(rows, torch.where(node < inner, -1, row_of), inner)
         if exporting:
-            x = rows.index_select(0, row_of)
+            x = rows.rows.index_select(0, row_of)
             x = x + age[table](batch.age_days[table]) if timed else x
             if is_seed:
                 x = torch.cat([x[: batch.num_seeds] + seed_vector, x[batch.num_seeds :]])
             state[table] = NodeStates(own=x)
             continue
-        terms: list[Term] = [(rows, index)]
+        terms: list[Term] = [(rows, row_of)]
         if timed:
             days, age_of = batch.shared_age.get(table, (batch.age_days[table], None))
             if age_of is None:
                 age_of = torch.arange(len(days), device=days.device)
-            terms.append((age[table](days), age_of))
+            terms.append((SharedRows(age[table](days)), age_of))
         if is_seed:
-            node = torch.arange(len(index), device=index.device)
-            terms.append((seed_vector.unsqueeze(0), torch.where(node < batch.num_seeds, 0, -1)))
+            node = torch.arange(len(row_of), device=row_of.device)
+            terms.append((SharedRows(seed_vector.unsqueeze(0)), torch.where(node < batch.num_seeds, 0, -1)))
         state[table] = NodeStates(tuple(terms))
     num_edges = {
         r: _cumulated(n) for r, n in batch.num_edges_per_hop.items()} if trimmed else {}
     return GraphInputs(state, batch.edge, {} if exporting else batch.parent,
-                       num_rows, num_edges, place)
+                       num_nodes, num_edges, leaves)
 
 
 def _encoded(
     encode: nn.Module, batch: Batch, table: str, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Encoded rows, float [R, c], and the row of every node, int64 [N]."""
+) -> tuple[SharedRows, Tensor]:
+    """Encoded rows, [R, c], and the row of every node, int64 [N]."""
     if table in batch.encoded:
-        return batch.encoded[table], batch.row_of[table]
+        rows, row_of = batch.encoded[table]
+        return rows, row_of
     columns: tuple[Tensor, ...] = (batch.number[table], batch.category[table], batch.text[table])
     row_of, num_rows = batch.row_of[table], columns[0].shape[0]
     if encode.training and encode.has_dropout:
@@ -124,7 +137,7 @@ def _encoded(
             columns = tuple(part.repeat(copies, 1) for part in columns)
             copy = torch.arange(len(row_of), device=row_of.device) % copies
             row_of = row_of + num_rows * copy
-    return encode(*columns, generator), row_of
+    return SharedRows(encode(*columns, generator)), row_of
 
 
 def _cumulated(counts: tuple[int, ...]) -> tuple[int, ...]:
