@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from model_core.planning.machine import DEFAULT_SPEED, MachineSpeed
 from model_core.planning.workload import MAX_SCORES, Workload
+from model_core.priors.columns import MAX_COLUMNS
 from model_core.priors.features import FEATURES
 
 MB = 10**6
@@ -136,11 +137,15 @@ def _graph_bytes(work: Workload) -> float:
 
 
 def _prior_bytes(work: Workload) -> float:
-    """Index of the events by user and by item, and the nearest items at every snapshot, twice."""
+    """Index of the events by user, item and column, and the nearest items at every snapshot, twice."""
     if not work.config.model.use_priors:
         return 0.0
     nearest = work.num_snapshots * work.num_known_items * work.config.model.num_similar * (INT + FLOAT) / 1.5
-    return 12 * INT * work.num_interactions + 2 * nearest
+    entity, item = (work.facts.tables[table] for table in (
+        work.facts.task.entity_table, work.facts.task.item_table))
+    columns = [min(table.num_number + table.num_category, MAX_COLUMNS) for table in (entity, item)]
+    lifts = 1 + 2 * columns[0] + columns[1] if work.config.model.prior_columns else 0
+    return (12 + lifts) * INT * work.num_interactions + 2 * nearest
 
 
 def _item_bytes(work: Workload) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from model_core.graph.temporal_graph import Interactions, TemporalGraph
 from model_core.priors.co_interaction import CoInteraction
+from model_core.priors.columns import ColumnLifts
 from model_core.priors.events import EventIndex
 from model_core.priors.features import PairPriors
 
@@ -23,6 +24,7 @@ def make_priors(
     num_similar: int,
     num_popular: int,
     snapshot_times: Sequence[int] | None = None,
+    columns: bool = True,
 ) -> PairPriors:
     """Index a graph's interactions.
 
@@ -33,6 +35,7 @@ def make_priors(
         num_popular: Candidates by popularity.
         snapshot_times: When item-item similarity may be computed (``thinned``); None: at
             every seed time that is asked for.
+        columns: Whether the columns of both tables are read.
     """
     events = graph.interactions
     if not isinstance(events.time, np.ndarray):
@@ -40,7 +43,9 @@ def make_priors(
             events.entity, events.item, events.time)))
     shape = graph.num_entities, graph.num_items
     neighbors = CoInteraction(events, *shape, num_similar, snapshot_times)
-    return PairPriors(EventIndex.build(events, *shape), neighbors, window_s, num_similar, num_popular)
+    lifts = ColumnLifts.of(graph, events, window_s) if columns else None
+    return PairPriors(
+        EventIndex.build(events, *shape), neighbors, lifts, window_s, num_similar, num_popular)
 
 
 def most_snapshots(num_known_items: int, num_similar: int) -> int:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from model_core.priors.columns import COLUMN_FEATURES, ColumnLifts
 from model_core.priors.events import EventIndex
+from model_core.priors.keys import distinct_keys
 from model_core.priors.knn import KNN_FEATURES, knn_scores
 from model_core.priors.neighbors import NeighborSource
 from model_core.priors.past import PAIR_FEATURES, USER_FEATURES, Past
@@ -26,14 +28,11 @@ ITEM_WINDOWS = (0.25, 1.0, 2.0, 4.0, 16.0)
 
 ITEM_FEATURES = (
     *(f"item_count_window_{w:g}" for w in ITEM_WINDOWS), "item_count", "item_age_last",
-    "item_age_first", "item_known", "item_trend_short", "item_trend_long", "item_users",
+    "item_age_first", "item_trend_short", "item_trend_long", "item_users",
     "item_repeat_share",
 )
-FEATURES = PAIR_FEATURES + KNN_FEATURES + ITEM_FEATURES + USER_FEATURES
+FEATURES = PAIR_FEATURES + KNN_FEATURES + COLUMN_FEATURES + ITEM_FEATURES + USER_FEATURES
 
-
-#: Where there are more (seed, item) pairs than this per candidate, sorting is the faster way.
-MAX_CELLS_PER_KEY = 64
 #: Moments whose popular items are remembered.
 MAX_KEPT_TIMES = 4_096
 
@@ -65,16 +64,18 @@ class PairPriors:
     Args:
         events: All interactions; none later than a seed's time is used for it.
         neighbors: Item-item similarity at given times.
+        columns: What the columns of both tables say of a pair; None: their features are 0.
         window_s: Label window Δ of the task, seconds.
         num_similar: Candidates by item-kNN.
         num_popular: Candidates by popularity in (t - Δ, t].
     """
 
     def __init__(
-        self, events: EventIndex, neighbors: NeighborSource, window_s: int,
-        num_similar: int = 80, num_popular: int = 60,
+        self, events: EventIndex, neighbors: NeighborSource, columns: ColumnLifts | None,
+        window_s: int, num_similar: int = 80, num_popular: int = 60,
     ) -> None:
         self.events, self.neighbors, self.window_s = events, neighbors, window_s
+        self.columns = columns
         self.num_similar, self.num_popular = num_similar, num_popular
         self._popular: dict[int, np.ndarray] = {}
 
@@ -96,10 +97,13 @@ class PairPriors:
         seed, item = key // num_items, key % num_items
 
         feature = np.zeros((len(key), len(FEATURES)), dtype=np.float32)
-        ends = np.cumsum([len(PAIR_FEATURES), len(KNN_FEATURES), len(ITEM_FEATURES)])
-        pair, near, about_item, about_user = np.split(feature, ends, axis=1)
+        ends = np.cumsum([len(PAIR_FEATURES), len(KNN_FEATURES), len(COLUMN_FEATURES),
+                          len(ITEM_FEATURES)])
+        pair, near, lifts, about_item, about_user = np.split(feature, ends, axis=1)
         pair[np.searchsorted(key, past.pair)] = past.pair_features()
         near[:] = knn.features(key, seed, past.num_distinct, num_items)
+        if self.columns is not None:
+            lifts[:] = self.columns(past, entity, time, seed, item)
         about_item[:] = self._item_features(item, time[seed])
         about_user[:] = past.user_features()[seed]
         # Rounded here once, so that a cache may keep 16 bits and change nothing.
@@ -133,26 +137,12 @@ class PairPriors:
         users = np.where(known, _take(events.item_users, end - 1), 0)
         columns = [
             *(np.log1p(count[w]) for w in ITEM_WINDOWS), np.log1p(total), np.log1p(last),
-            np.log1p(first), known,
+            np.log1p(first),
             np.log((count[1.0] + 1) / (count[4.0] / 4 + 1)),
             np.log((count[4.0] + 1) / (count[16.0] / 4 + 1)),
             np.log1p(users), 1 - users / np.maximum(total, 1),
         ]
         return np.stack(columns, axis=1).astype(np.float32)[place]
-
-
-def distinct_keys(key: np.ndarray, num_cells: int) -> np.ndarray:
-    """Ascending distinct keys: by marking cells where keys are dense among them, else by sorting.
-
-    Args:
-        key: int64 [n], within ``range(num_cells)``.
-        num_cells: Marks take a byte each, and no more than ``MAX_CELLS_PER_KEY`` per key.
-    """
-    if num_cells > MAX_CELLS_PER_KEY * len(key):
-        return np.unique(key)
-    marked = np.zeros(num_cells, dtype=bool)
-    marked[key] = True
-    return np.flatnonzero(marked)
 
 
 def _take(values: np.ndarray, position: np.ndarray) -> np.ndarray:

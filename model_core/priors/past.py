@@ -64,6 +64,19 @@ class Past:
         self.user_last[self.seed] = self.age
         self.user_first[self.seed[::-1]] = self.age[::-1]
 
+    def first_meetings_of(self, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Whether pairs, int64 [M] keys ``seed * num_items + item``, met first in the last label window.
+
+        Returns:
+            That, and whether they met at all, int64 [M] of 0 and 1 each.
+        """
+        recent, ever = np.zeros((2, len(key)), dtype=np.int64)
+        if len(self.pair):
+            place = np.minimum(np.searchsorted(self.pair, key), len(self.pair) - 1)
+            ever[:] = self.pair[place] == key
+            recent[:] = ever * (self.age_first[place] < 1)
+        return recent, ever
+
     def newest(self, count: int) -> np.ndarray:
         """Positions of the newest ``count`` pairs of every seed, ascending."""
         if len(self.pair) == 0 or self.num_distinct.max() <= count:

@@ -77,7 +77,7 @@ class Registry:
     """
 
     def __init__(
-        self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 2
+        self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 3
     ) -> None:
         if isinstance(root, (str, Path)):
             root = LocalStore(local_path(root, "registry"))

@@ -76,7 +76,8 @@ class TrainingRun:
             uses_priors = build_model(schema, model_config).prior is not None
         if uses_priors:
             settings = {"window_s": split.window_s, "num_similar": model_config.num_similar,
-                        "num_popular": model_config.num_popular}
+                        "num_popular": model_config.num_popular,
+                        "columns": model_config.prior_columns}
             most = most_snapshots(
                 len(np.unique(graph.interactions.item)), model_config.num_similar)
             moments = [*thinned(split.train.time, most).tolist(), split.val_time]

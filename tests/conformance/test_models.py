@@ -203,7 +203,8 @@ def test_gradients_reach_every_parameter(case):
 def test_checkpoint_round_trip(case, tmp_path):
     graph, config, model = case
     settings = None if model.prior is None else {
-        "window_s": NOW // 5, "num_similar": config.num_similar, "num_popular": config.num_popular}
+        "window_s": NOW // 5, "num_similar": config.num_similar, "num_popular": config.num_popular,
+        "columns": config.prior_columns}
     write_checkpoint(
         tmp_path / "c", weights=weights_of(model), model_config=config, train_config=TRAIN,
         schema=GraphSchema.of(graph), fan_out=[8, 4, 2], curves=[],

@@ -96,4 +96,5 @@ def untrained(
         folder, weights=model.state_dict(), model_config=config, train_config=TrainConfig(),
         schema=schema, fan_out=fan_out, curves=[],
         training={"nodes_per_seed": 100.0, "refit": None, "priors": None if model.prior is None else {
-            "window_s": 10 * DAY, "num_similar": config.num_similar, "num_popular": config.num_popular}})
+            "window_s": 10 * DAY, "num_similar": config.num_similar, "num_popular": config.num_popular,
+            "columns": config.prior_columns}})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.priors.worlds import Event, Seed, ordered
+from tests.priors.worlds import Event, Seed, code_columns, ordered
 
 
 def neighbors(
@@ -137,12 +137,46 @@ def item_features(events: Sequence[Event], item: int, time: int, window_s: int) 
         "item_count": math.log1p(len(known)),
         "item_age_last": math.log1p(min(ages)),
         "item_age_first": math.log1p(max(ages)),
-        "item_known": 1.0,
         "item_trend_short": math.log((within(1) + 1) / (within(4) / 4 + 1)),
         "item_trend_long": math.log((within(4) + 1) / (within(16) / 4 + 1)),
         "item_users": math.log1p(len(users)),
         "item_repeat_share": 1 - len(users) / len(known),
     }
+
+
+def column_features(
+    events: Sequence[Event], past: Past, seed: Seed, item: int, window_s: int, num_entities: int,
+    num_items: int,
+) -> dict[str, float]:
+    """First events of pairs. Pseudo-events: 10 for what users alike do, 20 for the user's taste."""
+    entity, time = seed
+    first: dict[tuple[int, int], int] = {}
+    for e, i, when in ordered(events):
+        first.setdefault((e, i), when)
+    known = [(e, i, when) for (e, i), when in first.items() if when <= time]
+    met = {i: max(past.ages(i)) for i in past.items}
+    found = {"alike_lift_window": 0.0, "alike_lift": 0.0}
+    for name, width in (("alike_lift_window", 1.0), ("alike_lift", math.inf)):
+        # What the user did itself is taken out of all four counts.
+        own = [i for i, age in met.items() if age < width]
+        here = [(e, i) for e, i, when in known if (time - when) / window_s < width]
+        for code in code_columns(num_entities):
+            alike = [i for e, i in here if code[e] == code[entity]]
+            share = (len(alike) - len(own)) / max(len(here) - len(own), 1)
+            everybody = sum(i == item for _, i in here) - own.count(item)
+            found[name] += math.log(
+                (alike.count(item) - own.count(item) + 10) / (everybody * share + 10))
+    for name, half_life in (("inf", math.inf), ("2", 2.0)):
+        weight = {i: 0.5 ** (min(past.ages(i)) / half_life) for i in past.items}
+        total = 0.0
+        for code in code_columns(num_items):
+            expected = sum(code[i] == code[item] for _, i, _ in known) / max(len(known), 1)
+            if expected:
+                own_weight = sum(w for i, w in weight.items() if code[i] == code[item])
+                share = (own_weight + 20 * expected) / (sum(weight.values()) + 20)
+                total += min(max(math.log(share / expected), -3), 3)
+        found[f"taste_lift_half_life_{name}"] = total
+    return found
 
 
 def user_features(past: Past) -> dict[str, float]:

@@ -11,7 +11,7 @@ from model_core.graph.temporal_graph import Interactions
 from model_core.priors import features
 from model_core.priors.build import make_priors, thinned
 from model_core.priors.features import FEATURES, Candidates
-from tests.factories import DAY, make_shop
+from tests.factories import DAY, Rows, make_graph
 from tests.priors.worlds import (
     EVENTS,
     NUM_ENTITIES,
@@ -20,6 +20,7 @@ from tests.priors.worlds import (
     WINDOWS,
     ask,
     assert_equal,
+    code_columns,
     make,
     of_seed,
 )
@@ -115,7 +116,14 @@ def test_of_a_graph_in_both_forms(tmp_path):
     rng = np.random.default_rng(0)
     rows = np.unique(rng.integers(0, [NUM_ENTITIES, NUM_ITEMS, 100], (60, 3)), axis=0)
     events = [(int(u), int(i), int(t) * DAY) for u, i, t in rows]
-    graph = make_shop(events, NUM_ENTITIES, NUM_ITEMS)
+    user, item, time = np.array(sorted(events, key=lambda event: event[2])).T
+    graph = make_graph(
+        {
+            "users": Rows(NUM_ENTITIES, category=np.stack(code_columns(NUM_ENTITIES), axis=1)),
+            "items": Rows(NUM_ITEMS, category=np.stack(code_columns(NUM_ITEMS), axis=1)),
+            "events": Rows(len(events), time, {
+                "user_id": ("users", user), "item_id": ("items", item)}),
+        }, "users", "items", events)
     seeds = [(0, 50 * DAY), (3, 99 * DAY)]
     expected = ask(make(events, 10 * DAY), seeds)
     assert len(expected.item)

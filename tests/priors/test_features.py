@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_core.priors import co_counts, features, knn, past
+from model_core.priors import co_counts, knn, past
 from model_core.priors.features import FEATURES
 from tests.priors import reference
 from tests.priors.reference import Past
-from tests.priors.worlds import EVENTS, NUM_ITEMS, SEEDS, WINDOWS, ask, make, of_seed
+from tests.priors.worlds import EVENTS, NUM_ENTITIES, NUM_ITEMS, SEEDS, WINDOWS, ask, make, of_seed
 
 #: Features are rounded to 16 bits, that is, to one part in 2,048.
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
@@ -49,6 +49,9 @@ def check(events, seeds, window_s, num_similar=3, num_popular=2, max_events=10**
             expected = {
                 **reference.pair_features(past, item),
                 **reference.knn_features(past, item, near, max_items),
+                **reference.column_features(
+                    events, past, (entity, time), item, window_s,
+                    kwargs.get("num_entities", NUM_ENTITIES), kwargs.get("num_items", NUM_ITEMS)),
                 **reference.item_features(events, item, time, window_s),
                 **reference.user_features(past),
             }
@@ -153,13 +156,3 @@ def test_a_user_that_was_last_here_hundreds_of_windows_ago(cells, monkeypatch):
     found = check([(0, 1, 0), (1, 1, 0), (1, 2, 0)], [(0, 2_000), (0, 100_000)], window_s=10)
     assert {1, 2} <= set(found.item.tolist())
     assert np.isfinite(found.feature).all()
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 30), max_size=12), st.sampled_from([0, 2, 64]))
-def test_distinct_keys_by_marking_and_by_sorting(keys, cells_per_key):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "MAX_CELLS_PER_KEY", cells_per_key)
-        found = features.distinct_keys(np.array(keys, dtype=np.int64), 31)
-    assert found.dtype == np.int64
-    assert found.tolist() == sorted(set(keys))

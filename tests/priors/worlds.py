@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from model_core.graph.temporal_graph import Interactions
 from model_core.priors.co_interaction import CoInteraction
+from model_core.priors.columns import ColumnLifts
 from model_core.priors.events import EventIndex
 from model_core.priors.features import Candidates, PairPriors
 
@@ -34,14 +35,23 @@ def interactions(events: Iterable[Event]) -> Interactions[np.ndarray]:
     return Interactions(*(table[:, column].copy() for column in range(3)))
 
 
+def code_columns(num_rows: int) -> list[np.ndarray]:
+    """Two columns of a table as codes: even and odd rows, and pairs of neighbours."""
+    row = np.arange(num_rows)
+    return [row % 2, row // 2]
+
+
 def make(
     events: Iterable[Event], window_s: int = 10, num_similar: int = 3, num_popular: int = 2,
     allowed: Sequence[int] | None = None, num_entities: int = NUM_ENTITIES, num_items: int = NUM_ITEMS,
 ) -> PairPriors:
     rows = interactions(events)
     near = CoInteraction(rows, num_entities, num_items, num_similar, allowed)
+    lifts = ColumnLifts(
+        rows, code_columns(num_entities), code_columns(num_items), num_items, window_s)
     return PairPriors(
-        EventIndex.build(rows, num_entities, num_items), near, window_s, num_similar, num_popular)
+        EventIndex.build(rows, num_entities, num_items), near, lifts, window_s, num_similar,
+        num_popular)
 
 
 def ask(priors: PairPriors, seeds: Sequence[Seed]) -> Candidates:

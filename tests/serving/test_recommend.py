@@ -60,7 +60,8 @@ def test_opened_from_files_it_scores_as_the_checkpoint(places, recommender):
             assert np.abs(found - expected).max() > 1e-3
     bundle = Bundle.open(places / "bundle")
     assert bundle.neighbors.time.tolist() == [80 * DAY, 90 * DAY]
-    assert bundle.prior_settings == {"window_s": 10 * DAY, "num_similar": 80, "num_popular": 60}
+    assert bundle.prior_settings == {"window_s": 10 * DAY, "num_similar": 80, "num_popular": 60,
+                                     "columns": True}
 
 
 def test_candidates_are_counted_in_the_graph_that_is_served(recommender):

@@ -1,0 +1,42 @@
+"""KeyedTimes: how many events a key had up to any time, by one search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class KeyedTimes:
+    """Events sorted by (key, time), packed into one int64 each, ``key * span + (time - first)``.
+
+    Nothing is computed per time: a new moment costs as much as one that was asked for before.
+
+    Attributes:
+        packed: int64 [m], ascending.
+        first_time, span: What the keys are made with, in seconds.
+    """
+
+    packed: np.ndarray
+    first_time: int
+    span: int
+
+    @staticmethod
+    def fit(num_keys: int, time: np.ndarray) -> bool:
+        """Whether so many keys and these ascending times can be packed into 63 bits."""
+        return num_keys * (int(time[-1]) - int(time[0]) + 2 if len(time) else 2) < 2**63
+
+    @classmethod
+    def build(cls, key: np.ndarray, time: np.ndarray) -> KeyedTimes:
+        """Of events with keys, int64 [m], and ascending times, int64 [m] UTC seconds, that ``fit``."""
+        first = int(time[0]) if len(time) else 0
+        span = int(time[-1]) - first + 2 if len(time) else 2
+        return cls(np.sort(key * span + (time - first)), first, span)
+
+    def count(self, key: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """Events of each key up to and including each time, int64 [n]."""
+        # Before the first event: the end of the key before, that is, this key's start.
+        offset = np.clip(time - self.first_time, -1, self.span - 2)
+        start = np.searchsorted(self.packed, key * self.span)
+        return np.searchsorted(self.packed, key * self.span + offset, side="right") - start
