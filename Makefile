@@ -41,6 +41,7 @@ bench: demo ## Run the benchmarks; each prints both sides and their ratio
 	$(BIN)/python -m benchmarks.graph_build
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.ranking
+	$(BIN)/python -m benchmarks.allocator
 	$(BIN)/python -m benchmarks.validation
 	$(BIN)/python -m benchmarks.negatives runs/bench/demo-8 --seconds 20
 	$(BIN)/python -m benchmarks.scale --largest 1000000 --steps 16 --batch-size 64 --out runs/bench/scale

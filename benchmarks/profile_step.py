@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.prepared import add_arguments, prepare
 from benchmarks.training import Sides
+from model_core.allocator import keep_freed_memory
 
 #: Operator names, by what they do here; the first group that holds a name counts.
 GROUPS = {
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as steps do; it serves all sides
     sides = Sides(prepare(args), args)
     for number in range(2):
         sides.run_step(sides.make(number))

@@ -22,6 +22,7 @@ import torch
 from benchmarks.prepared import Prepared, add_arguments, prepare
 from benchmarks.straightforward import Straightforward
 from benchmarks.training import paper_config, seconds_per_row
+from model_core.allocator import keep_freed_memory
 from model_core.config import ModelConfig
 from model_core.evaluation.masks import SeenMask
 from model_core.evaluation.ranking import rank
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as steps do; it serves all sides
     sides = Sides(prepare(args), args)
     both: dict[str, Callable[[range], int]] = {
         "relrec": sides.relrec, "straightforward": sides.straightforward,

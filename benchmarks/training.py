@@ -27,6 +27,7 @@ import torch
 
 from benchmarks.prepared import Prepared, add_arguments, peak_mb, prepare
 from benchmarks.straightforward import Straightforward
+from model_core.allocator import keep_freed_memory
 from model_core.config import ModelConfig, TrainConfig
 from model_core.graph.schema import GraphSchema
 from model_core.losses.softmax import softmax_loss
@@ -117,6 +118,7 @@ def main() -> None:
                         help="Run this side alone for a few steps and print its peak memory in MB.")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as steps do; it serves all sides
     sides = Sides(prepare(args), args)
     both = {"relrec": sides.relrec, "straightforward": sides.straightforward}
     if args.peak_of:

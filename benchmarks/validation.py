@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.prepared import add_arguments, prepare
+from model_core.allocator import keep_freed_memory
 from model_core.config import ModelConfig, TrainConfig
 from model_core.evaluation.validation import map_validator
 from model_core.graph.schema import GraphSchema
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as steps do; it serves all sides
     prepared, config = prepare(args), ModelConfig()
     graph, split = prepared.graph.to_torch(), prepared.split
     torch.manual_seed(0)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NewType, get_type_hints
 
+from model_core.allocator import keep_freed_memory
 from model_core.errors import RelrecError, StepError
 from model_core.records import json_bytes, write_atomically
 
@@ -60,6 +61,7 @@ def run_step(function: Callable[..., Metadata | None], argv: Sequence[str] | Non
     Returns:
         Exit code: 0 on success, 2 for a fault the user can fix, 1 for a bug.
     """
+    keep_freed_memory()
     argv = list(sys.argv[1:] if argv is None else argv)
     call: Callable[[], object]
     if argv[:1] == ["--executor-input"] and len(argv) == 2:
