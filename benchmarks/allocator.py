@@ -1,24 +1,43 @@
-"""What keeping freed memory is worth: training steps and ranking, with and without, in turns.
+"""What keeping freed memory is worth: training steps and ranking, with and without.
 
-Both settings are switched in one process before every round, as glibc allows; arrays that are
-alive then stay where they are.
+Each side is a process of its own, because glibc adapts its limits to what a process has done;
+processes take turns, and medians are compared.
 
-    python -m benchmarks.allocator [--dataset DIR --task NAME] [--threads 2] [--rounds 4]
+    python -m benchmarks.allocator [--dataset DIR --task NAME] [--threads 2] [--rounds 3]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
+import subprocess
+import sys
 
 import numpy as np
 import torch
 
-from benchmarks.prepared import add_arguments, prepare
+from benchmarks.prepared import add_arguments, peak_mb, prepare
 from benchmarks.ranking import Sides as Ranking
 from benchmarks.training import Sides as Training
 from benchmarks.training import seconds_per_row
-from model_core.allocator import DEFAULT_BYTES, keep_freed_memory
+from model_core.allocator import keep_freed_memory
+
+SIDES = ("as it is", "kept")
+
+
+def measure(args: argparse.Namespace) -> dict[str, list[float]]:
+    """CPU seconds and page faults per row of this process, work by work."""
+    prepared, found = prepare(args), {}
+    work = {"training": (Training(prepared, args).relrec, range(args.steps)),
+            "ranking": (Ranking(prepared, args).relrec, range(1))}
+    for name, (function, numbers) in work.items():
+        rows = function(numbers)  # warm-up
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        _, cpu = seconds_per_row(function, numbers)
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        found[name] = [cpu, faults / rows]
+    return found | {"peak": [peak_mb(), 0.0]}
 
 
 def main() -> None:
@@ -30,31 +49,32 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=4, help="Training steps per round.")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=SIDES, help="Measure this side here and print it as JSON.")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    prepared = prepare(args)
-    work = {"training": (Training(prepared, args).relrec, range(args.steps)),
-            "ranking": (Ranking(prepared, args).relrec, range(1))}
-    found = {}
-    for name, (function, numbers) in work.items():
-        function(range(1))  # warm-up
-        took: dict[str, list[tuple[float, float]]] = {"returned": [], "kept": []}
-        for _ in range(args.rounds):
-            for side, rounds in took.items():
-                taken = (keep_freed_memory() if side == "kept"
-                         else keep_freed_memory(DEFAULT_BYTES, DEFAULT_BYTES))
-                if not taken:
-                    raise SystemExit("this C library has no mallopt: nothing to compare")
-                rounds.append(seconds_per_row(function, numbers))
-        median = {side: np.median(rounds, axis=0) for side, rounds in took.items()}
-        for side, (wall, cpu) in median.items():
-            print(f"{name:9s} freed memory {side:9s} {1 / wall:8,.0f} rows/s {1 / cpu:8,.0f} per CPU second")
-        ratio = median["returned"] / median["kept"]
-        print(f"{name:9s} ratio: {ratio[0]:.2f} ({ratio[1]:.2f} by CPU seconds)")
-        found[name] = {side: [round(1 / value, 1) for value in pair] for side, pair in median.items()}
-    print(json.dumps({"dataset": args.dataset or "demo shop", "threads": args.threads,
-                      "rows_per_s_and_cpu_s": found}))
+    if args.side:
+        torch.set_num_threads(args.threads)
+        if args.side == "kept" and not keep_freed_memory():
+            raise SystemExit("this C library has no mallopt: nothing to compare")
+        print(json.dumps(measure(args)))
+        return
+
+    prepare(args)
+    rounds: dict[str, list[dict[str, list[float]]]] = {side: [] for side in SIDES}
+    for _ in range(args.rounds):
+        for side in SIDES:
+            command = [sys.executable, "-m", "benchmarks.allocator", *sys.argv[1:], "--side", side]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            rounds[side].append(json.loads(done.stdout.splitlines()[-1]))
+    for work in ("training", "ranking"):
+        cpu, faults = ({side: float(np.median([one[work][part] for one in rounds[side]]))
+                        for side in SIDES} for part in (0, 1))
+        for side in SIDES:
+            print(f"{work:9s} freed memory {side:9s} {1 / cpu[side]:7,.0f} rows per CPU second "
+                  f"{faults[side]:7,.1f} page faults per row")
+        print(f"{work:9s} ratio: {cpu[SIDES[0]] / cpu[SIDES[1]]:.2f}")
+    for side in SIDES:
+        print(f"peak memory, {side}: {max(one['peak'][0] for one in rounds[side]):,.0f} MB")
 
 
 if __name__ == "__main__":

@@ -11,16 +11,15 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 HEAP_BYTES = 32 * 2**20
 #: Free memory at the end of the heap that the process keeps.
 KEPT_BYTES = 256 * 2**20
-#: glibc's own starting values, for comparisons.
-DEFAULT_BYTES = 128 * 2**10
 
 
 def keep_freed_memory(heap_bytes: int = HEAP_BYTES, kept_bytes: int = KEPT_BYTES) -> bool:
     """Let the C library keep freed arrays for the next step instead of returning their pages.
 
-    A step on the CPU makes hundreds of arrays of some MB each. glibc returns them to the
-    kernel and faults the pages in again, which costs a tenth of the time and more
-    (``benchmarks/allocator.py``). Entry points call this; importing the library changes nothing.
+    A step on the CPU makes hundreds of arrays of some MB each. glibc returns what is more
+    than 64 MB at the end of its heap to the kernel and faults the pages in again
+    (``benchmarks/allocator.py`` measures what that costs). Entry points call this; importing
+    the library changes nothing.
 
     Args:
         heap_bytes: Arrays up to this size come from the heap.

@@ -14,9 +14,10 @@ from model_core.models.contextgnn.rows import SharedRows
 from model_core.sampling.batches import Batch
 
 #: Most memory for the encodings of all tables, of which their buffers take up to twice as
-#: much, and what the layers make of them a few times as much. Rows beyond it are encoded
-#: with every block.
+#: much. Rows beyond it are encoded with every block.
 MAX_ENCODING_BYTES = 2**27
+#: A whole table is charged this many times: what the layers make of its rows is kept too.
+COPIES_OF_WHOLE = 10
 #: A table without time is encoded as a whole where it has at most so many times the rows of a block.
 WHOLE_TABLE = 4
 
@@ -47,6 +48,8 @@ class RowEncodings:
         #: Table to encodings, with room for more behind the first ``_used``.
         self._buffer: dict[str, Tensor] = {}
         self._used: dict[str, int] = {}
+        #: Table to its number of distinct rows.
+        self._num_distinct: dict[str, int] = {}
         #: Tables that are encoded as a whole.
         self._whole: dict[str, SharedRows] = {}
 
@@ -80,10 +83,17 @@ class RowEncodings:
     def _encode_whole(self, table: str, asked: int) -> bool:
         """Encode all distinct rows, and the row of zeros, if so many are worth it and have room."""
         num_rows, twin = self._graph.num_nodes[table], self._graph.columns[table].twin
+        if table not in self._num_distinct:
+            self._num_distinct[table] = num_rows if twin is None else int(
+                (twin == torch.arange(num_rows, device=twin.device)).sum())
+        count = self._num_distinct[table]
+        size = (count + 1) * self._model.config.channels * 4
+        if count > WHOLE_TABLE * asked or COPIES_OF_WHOLE * size > self._room:
+            return False
         every = torch.arange(num_rows, device=self._place[table].device)
         every = every if twin is None else every[twin == every]
-        return len(every) <= WHOLE_TABLE * asked and self._encode(
-            table, torch.cat([every, every.new_full((1,), num_rows)]))
+        self._room -= (COPIES_OF_WHOLE - 1) * size
+        return self._encode(table, torch.cat([every, every.new_full((1,), num_rows)]))
 
     def _encode(self, table: str, row: Tensor) -> bool:
         place = self._place[table]

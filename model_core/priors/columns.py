@@ -38,25 +38,32 @@ NUM_RANGES = 8
 MAX_COLUMNS = 8
 #: Columns are left out where one value holds more than this share of the rows.
 MAX_SHARE = 0.8
+#: Pairs of a user column's codes and items that are told apart: so many keys and the seconds of
+#: a century fit into 63 bits. A column with more is not read.
+MAX_PAIR_KEYS = 2**31
 #: Events as expected that are added to both counts of a ratio: few events say little.
 ALIKE_PRIOR, TASTE_PRIOR = 10.0, 20.0
 #: Largest share of one column in a taste lift, up and down.
 MAX_TASTE = 3.0
 
 
-def codes(columns: TableColumns[Any]) -> list[np.ndarray]:
+def codes(columns: TableColumns[Any], fit: np.ndarray) -> list[np.ndarray]:
     """Small codes of a table's columns: int64 [n] for each category and each number column.
 
     Text is left out, and so are columns that tell few rows apart (``MAX_SHARE``).
+
+    Args:
+        columns: Of n rows.
+        fit: bool [n], rows that ranges and the choice of columns may know. All get codes.
     """
+    if not fit.any():
+        return []
     found = list(_numpy(columns.category).astype(np.int64).T)
     for column in _numpy(columns.number).T:
-        if len(column) == 0:
-            continue
-        edges = np.unique(np.quantile(column, np.arange(1, NUM_RANGES) / NUM_RANGES))
+        edges = np.unique(np.quantile(column[fit], np.arange(1, NUM_RANGES) / NUM_RANGES))
         found.append(np.searchsorted(edges, column, side="left").astype(np.int64))
-    most = MAX_SHARE * len(columns.category)
-    return [column for column in found if np.bincount(column).max(initial=0) <= most][:MAX_COLUMNS]
+    most = MAX_SHARE * fit.sum()
+    return [column for column in found if np.bincount(column[fit]).max() <= most][:MAX_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -75,23 +82,23 @@ class ColumnLifts:
     Args:
         interactions: All events, by time; none later than a seed's time is used for it.
         entity_codes, item_codes: Columns of the two tables (``codes``).
+        entity_time: int64 [num_entities], when users appeared. A seed before that has no columns.
         num_items: Rows of the item table.
         window_s: Label window, seconds.
     """
 
     def __init__(
         self, interactions: Interactions[np.ndarray], entity_codes: list[np.ndarray],
-        item_codes: list[np.ndarray], num_items: int, window_s: int,
+        item_codes: list[np.ndarray], entity_time: np.ndarray, num_items: int, window_s: int,
     ) -> None:
         who, what, when = _first_meetings(interactions, num_items)
-        self.num_items, self.window_s = num_items, window_s
+        self.entity_time, self.num_items, self.window_s = entity_time, num_items, window_s
         self._time = when
         self._item_events = KeyedTimes.build(what, when)
         self._entity, self._item = [], []
         for code in entity_codes:
             num_codes = int(code.max()) + 1
-            # A century of seconds, 10 million items and 250 codes fit; a wider column stays out.
-            if KeyedTimes.fit(num_codes * num_items, when):
+            if num_codes * num_items <= MAX_PAIR_KEYS:
                 self._entity.append(_Column(
                     code, num_codes, KeyedTimes.build(code[who], when),
                     KeyedTimes.build(code[who] * num_items + what, when)))
@@ -102,9 +109,16 @@ class ColumnLifts:
     def of(
         cls, graph: TemporalGraph[Any], interactions: Interactions[np.ndarray], window_s: int
     ) -> ColumnLifts:
-        """Of a graph with numpy arrays or tensors, and its interactions in numpy."""
-        entity, item = (codes(graph.columns[table]) for table in (graph.entity_table, graph.item_table))
-        return cls(interactions, entity, item, graph.num_items, window_s)
+        """Of a graph with numpy arrays or tensors, and its interactions in numpy.
+
+        Ranges and the choice of columns know rows up to the graph's cutoff only, so they stay
+        the same when the graph grows.
+        """
+        entity, item = (
+            codes(graph.columns[table], _numpy(graph.node_time[table]) <= graph.cutoff)
+            for table in (graph.entity_table, graph.item_table))
+        return cls(interactions, entity, item, _numpy(graph.node_time[graph.entity_table]),
+                   graph.num_items, window_s)
 
     def __call__(
         self, past: Past, entity: np.ndarray, time: np.ndarray, seed: np.ndarray, item: np.ndarray
@@ -131,23 +145,27 @@ class ColumnLifts:
         lift = np.zeros((len(item), 2))
         if not self._entity:
             return lift
-        # What the user did itself says nothing about others like it.
+        # What the user did itself says nothing about others like it. Of users with more events
+        # than are read, some may look newer than they are: never more than there were.
         own = np.stack(past.first_meetings_of(seed * self.num_items + item), axis=1)
         recent = np.bincount(past.pair_seed[past.age_first < 1], minlength=past.num_seeds)
         own_total = np.stack([recent, past.num_distinct], axis=1)
         total = self._since(np.searchsorted(self._time, time, side="right"),
                             np.searchsorted(self._time, time - self.window_s, side="right"))
+        born = (self.entity_time[entity] <= time)[seed, None]
         moments, moment = np.unique(time, return_inverse=True)
         of_item = self._counts(self._item_events, item, moment[seed], moments, self.num_items)
         for column in self._entity:
             assert column.pair_events is not None
             value = column.code[entity]
             alike = self._counts(column.events, value, moment, moments, column.num_codes)
-            share = (alike - own_total) / np.maximum(total - own_total, 1)
+            others = np.maximum(alike - own_total, 0)
+            share = others / np.maximum(total - alike + others, 1)
             observed = self._counts(column.pair_events, value[seed] * self.num_items + item,
                                     moment[seed], moments, column.num_codes * self.num_items)
-            expected = (of_item - own) * share[seed]
-            lift += np.log((observed - own + ALIKE_PRIOR) / (expected + ALIKE_PRIOR))
+            of_others = np.maximum(observed - own, 0)
+            expected = (of_item - observed + of_others) * share[seed]
+            lift += born * np.log((of_others + ALIKE_PRIOR) / (expected + ALIKE_PRIOR))
         return lift
 
     def _counts(
@@ -169,22 +187,22 @@ class ColumnLifts:
     ) -> np.ndarray:
         """Taste lifts, [M, len(TASTE_HALF_LIVES)]."""
         lift = np.zeros((len(item), len(TASTE_HALF_LIVES)))
-        all_events = np.maximum(np.searchsorted(self._time, time, side="right"), 1)
         weights = [np.exp2(-past.age_last / half_life) for half_life in TASTE_HALF_LIVES]
+        moments, moment = np.unique(time, return_inverse=True)
+        all_events = np.maximum(np.searchsorted(self._time, moments, side="right"), 1)
         for column in self._item:
-            every = np.arange(len(time) * column.num_codes)
-            of_seed, value = every // column.num_codes, every % column.num_codes
-            expected = column.events.count(value, time[of_seed]) / all_events[of_seed]
+            at, value = np.divmod(np.arange(len(moments) * column.num_codes), column.num_codes)
+            expected = (column.events.count(value, moments[at]) / all_events[at])[
+                moment[seed] * column.num_codes + column.code[item]]
             own_cell = past.pair_seed * column.num_codes + column.code[past.pair_item]
             cell = seed * column.num_codes + column.code[item]
             for number, weight in enumerate(weights):
-                own = np.bincount(own_cell, weight, minlength=len(every))
-                whole = np.bincount(past.pair_seed, weight, minlength=len(time))[of_seed]
+                own = np.bincount(own_cell, weight, minlength=len(time) * column.num_codes)[cell]
+                whole = np.bincount(past.pair_seed, weight, minlength=len(time))[seed]
                 # The expected share cancels: a value that nobody has met says nothing.
-                ratio = np.divide(own, expected, out=np.zeros(len(own)), where=expected > 0)
+                ratio = np.divide(own, expected, out=np.zeros(len(item)), where=expected > 0)
                 taste = np.log((ratio + TASTE_PRIOR) / (whole + TASTE_PRIOR))
-                taste = np.where(expected > 0, np.clip(taste, -MAX_TASTE, MAX_TASTE), 0)
-                lift[:, number] += taste[cell]
+                lift[:, number] += np.where(expected > 0, np.clip(taste, -MAX_TASTE, MAX_TASTE), 0)
         return lift
 
 

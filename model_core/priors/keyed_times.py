@@ -22,16 +22,12 @@ class KeyedTimes:
     first_time: int
     span: int
 
-    @staticmethod
-    def fit(num_keys: int, time: np.ndarray) -> bool:
-        """Whether so many keys and these ascending times can be packed into 63 bits."""
-        return num_keys * (int(time[-1]) - int(time[0]) + 2 if len(time) else 2) < 2**63
-
     @classmethod
     def build(cls, key: np.ndarray, time: np.ndarray) -> KeyedTimes:
-        """Of events with keys, int64 [m], and ascending times, int64 [m] UTC seconds, that ``fit``."""
+        """Of events with keys, int64 [m], and ascending times, int64 [m] UTC seconds."""
         first = int(time[0]) if len(time) else 0
         span = int(time[-1]) - first + 2 if len(time) else 2
+        assert int(key.max(initial=0) + 1) * span < 2**63, "times or tables too large to pack"
         return cls(np.sort(key * span + (time - first)), first, span)
 
     def count(self, key: np.ndarray, time: np.ndarray) -> np.ndarray:

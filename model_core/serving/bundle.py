@@ -55,7 +55,7 @@ class Bundle:
     item_vectors: np.ndarray
     item_id: np.ndarray
     neighbors: ItemNeighbors | None
-    prior_settings: Mapping[str, int]
+    prior_settings: Mapping[str, Any]
     parity: Mapping[str, Any]
 
     @property
@@ -88,8 +88,8 @@ class Bundle:
     def priors(self, graph: TemporalGraph[np.ndarray]) -> PairPriors | None:
         """Candidate pairs on a graph, which may hold newer events than the bundle.
 
-        Own counts and popularity are then as new as the graph, item-item similarity is
-        that of the bundle.
+        Own counts, popularity and what columns say are then as new as the graph, item-item
+        similarity is that of the bundle.
         """
         neighbors = self.neighbors
         if neighbors is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class TrainingRun:
     nodes_per_seed: float
     device: torch.device
     window_s: int
-    prior_settings: Mapping[str, int] | None
+    prior_settings: Mapping[str, Any] | None
     priors: PairPriors | None
     progress: Progress
     num_parameters: int = 0
@@ -71,7 +72,8 @@ class TrainingRun:
                  for part in (split.train.entity, split.train.time)]
         fan_out, nodes_per_seed = fan_out_for(
             tensors, num_layers, model_config.num_neighbors, model_config.max_nodes_per_seed, *seeds)
-        schema, settings, priors = GraphSchema.of(graph), None, None
+        schema, priors = GraphSchema.of(graph), None
+        settings: dict[str, Any] | None = None
         with torch.device("meta"):
             uses_priors = build_model(schema, model_config).prior is not None
         if uses_priors:

@@ -17,7 +17,6 @@ TENSORS = GRAPH.to_torch()
 BATCHES = [batch_of(GRAPH, users, [NOW] * len(users)) for users in ([0, 1], [1, 2, 3], [0, 1], [4, 5])]
 
 
-
 def counted(model):
     """Rows that each encoder was given, in all."""
     seen = dict.fromkeys(model.tables, 0)
@@ -83,8 +82,21 @@ def test_layers_treat_rows_of_whole_tables_once():
     assert rows.count(GRAPH.num_items + 1) == 1
 
 
-def test_a_table_without_room_is_encoded_with_every_block():
+def test_a_whole_table_is_charged_for_what_layers_make_of_it():
+    model = small_model(GRAPH)
+    charged = (GRAPH.num_items + 1) * 12 * 4 * row_encodings.COPIES_OF_WHOLE
+    with torch.no_grad():
+        for allowed, whole in ((charged, True), (charged - 1, False)):
+            encodings = RowEncodings(model, TENSORS, 10 * charged)
+            encodings._room = allowed
+            encodings._has("items", BATCHES[0].row["items"])
+            assert ("items" in encodings._whole) == whole
+            assert (encodings._room == 0) == whole
+
+
+def test_a_table_without_room_is_encoded_with_every_block(monkeypatch):
     """The bound is met to the byte: one byte less, and the last new rows stay out."""
+    monkeypatch.setattr(row_encodings, "WHOLE_TABLE", 0)
     model = small_model(GRAPH)
     whole = RowEncodings(model, TENSORS)
     with torch.no_grad():

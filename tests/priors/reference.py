@@ -162,10 +162,13 @@ def column_features(
         here = [(e, i) for e, i, when in known if (time - when) / window_s < width]
         for code in code_columns(num_entities):
             alike = [i for e, i in here if code[e] == code[entity]]
-            share = (len(alike) - len(own)) / max(len(here) - len(own), 1)
-            everybody = sum(i == item for _, i in here) - own.count(item)
-            found[name] += math.log(
-                (alike.count(item) - own.count(item) + 10) / (everybody * share + 10))
+            different = [i for e, i in here if code[e] != code[entity]]
+            # Of a long past only the end is read, and may look newer than it is.
+            others = max(len(alike) - len(own), 0)
+            share = others / max(len(different) + others, 1)
+            observed = max(alike.count(item) - own.count(item), 0)
+            expected = (different.count(item) + observed) * share
+            found[name] += math.log((observed + 10) / (expected + 10))
     for name, half_life in (("inf", math.inf), ("2", 2.0)):
         weight = {i: 0.5 ** (min(past.ages(i)) / half_life) for i in past.items}
         total = 0.0

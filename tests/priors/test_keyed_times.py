@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +22,6 @@ def test_counts_events_up_to_and_including_the_time(events, asked):
     assert found.tolist() == [sum(k == key and t <= time for k, t in events) for key, time in asked]
 
 
-def test_says_what_does_not_fit():
-    century = np.array([0, 100 * 366 * 86_400])
-    assert KeyedTimes.fit(250 * 10_000_000, century)
-    assert not KeyedTimes.fit(1_000 * 10_000_000, century)
-    assert KeyedTimes.fit(10**12, np.zeros(0, np.int64))
+def test_what_cannot_be_packed_is_refused():
+    with pytest.raises(AssertionError, match="too large to pack"):
+        KeyedTimes.build(np.array([0, 2**32]), np.array([0, 2**32]))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from model_core.graph.temporal_graph import Interactions
+from model_core.graph.temporal_graph import UNTIMED, Interactions
 from model_core.priors.co_interaction import CoInteraction
 from model_core.priors.columns import ColumnLifts
 from model_core.priors.events import EventIndex
@@ -48,7 +48,8 @@ def make(
     rows = interactions(events)
     near = CoInteraction(rows, num_entities, num_items, num_similar, allowed)
     lifts = ColumnLifts(
-        rows, code_columns(num_entities), code_columns(num_items), num_items, window_s)
+        rows, code_columns(num_entities), code_columns(num_items),
+        np.full(num_entities, UNTIMED), num_items, window_s)
     return PairPriors(
         EventIndex.build(rows, num_entities, num_items), near, lifts, window_s, num_similar,
         num_popular)

@@ -63,6 +63,8 @@ class NodeStates:
         """The first nodes."""
         if self.own is not None:
             return NodeStates(own=self.own[:size])
+        if size == 0:  # no row has to be mapped for nobody
+            return NodeStates(own=self.terms[0][0].rows[:0])
         if self.head is not None and size <= len(self.head):
             return NodeStates(own=self.head[:size])
         return NodeStates(tuple((rows, index[:size]) for rows, index in self.terms))
