@@ -17,8 +17,9 @@ import sys
 import numpy as np
 import torch
 
-from benchmarks.prepared import add_arguments, peak_mb, prepare
+from benchmarks.prepared import add_arguments, add_work_arguments, peak_mb, prepare
 from benchmarks.ranking import Sides as Ranking
+from benchmarks.ranking import add_ranking_arguments
 from benchmarks.training import Sides as Training
 from benchmarks.training import seconds_per_row
 from model_core.allocator import keep_freed_memory
@@ -43,11 +44,8 @@ def measure(args: argparse.Namespace) -> dict[str, list[float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser)
-    parser.add_argument("--fan-out", type=int, nargs="+", default=[128, 64, 32])
-    parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--users", type=int, default=2_000)
-    parser.add_argument("-k", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
+    add_work_arguments(parser)
+    add_ranking_arguments(parser)
     parser.add_argument("--steps", type=int, default=4, help="Training steps per round.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=SIDES, help="Measure this side here and print it as JSON.")

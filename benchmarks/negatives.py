@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from model_core.allocator import keep_freed_memory
+from benchmarks.prepared import work_like_a_step
 from model_core.config import RunConfig, parse_overrides
 from model_core.evaluation.validation import map_validator
 from model_core.graph.temporal_graph import TemporalGraph
@@ -161,8 +160,7 @@ def main() -> None:
                         help="Settings of all sides.")
     parser.add_argument("--json", type=Path, help="Where to write all figures.")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    keep_freed_memory()  # as steps do; it serves all sides
+    work_like_a_step(args.threads)
     rows = []
     for dataset in args.datasets:
         num_items = TemporalGraph.open(dataset / "graph").num_items

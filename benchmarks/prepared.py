@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from model_core.allocator import keep_freed_memory
 from model_core.config import GraphConfig, QueueConfig, SplitConfig
 from model_core.graph.build import build_graph
 from model_core.graph.temporal_graph import TemporalGraph
@@ -41,6 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default=DEMO_TASK)
     parser.add_argument("--work", type=Path, default=Path("runs/bench"),
                         help="Where records are kept; what is there is used again.")
+
+
+def add_work_arguments(parser: argparse.ArgumentParser, threads: int = 2) -> None:
+    """``--fan-out``, ``--batch-size`` and ``--threads``."""
+    parser.add_argument("--fan-out", type=int, nargs="+", default=[128, 64, 32])
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--threads", type=int, default=threads)
+
+
+def work_like_a_step(threads: int) -> None:
+    """Threads and allocator of this process as a pipeline step has them; it serves all sides."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
 
 
 def peak_mb() -> float:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.prepared import add_arguments, prepare
+from benchmarks.prepared import add_arguments, add_work_arguments, prepare, work_like_a_step
 from benchmarks.training import Sides
-from model_core.allocator import keep_freed_memory
 
 #: Operator names, by what they do here; the first group that holds a name counts.
 GROUPS = {
@@ -34,13 +32,10 @@ GROUPS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
-    parser.add_argument("--fan-out", type=int, nargs="+", default=[128, 64, 32])
-    parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--threads", type=int, default=1)
+    add_work_arguments(parser, threads=1)
     parser.add_argument("--steps", type=int, default=4)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    keep_freed_memory()  # as steps do; it serves all sides
+    work_like_a_step(args.threads)
     sides = Sides(prepare(args), args)
     for number in range(2):
         sides.run_step(sides.make(number))

@@ -19,10 +19,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.prepared import Prepared, add_arguments, prepare
+from benchmarks.prepared import (
+    Prepared,
+    add_arguments,
+    add_work_arguments,
+    prepare,
+    work_like_a_step,
+)
 from benchmarks.straightforward import Straightforward
 from benchmarks.training import paper_config, seconds_per_row
-from model_core.allocator import keep_freed_memory
 from model_core.config import ModelConfig
 from model_core.evaluation.masks import SeenMask
 from model_core.evaluation.ranking import rank
@@ -80,18 +85,20 @@ class Sides:
         return len(self.seeds)
 
 
+def add_ranking_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--users`` and ``-k``."""
+    parser.add_argument("--users", type=int, default=2_000)
+    parser.add_argument("-k", type=int, default=10)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
-    parser.add_argument("--fan-out", type=int, nargs="+", default=[128, 64, 32])
-    parser.add_argument("--users", type=int, default=2_000)
-    parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("-k", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=2)
+    add_work_arguments(parser)
+    add_ranking_arguments(parser)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    keep_freed_memory()  # as steps do; it serves all sides
+    work_like_a_step(args.threads)
     sides = Sides(prepare(args), args)
     both: dict[str, Callable[[range], int]] = {
         "relrec": sides.relrec, "straightforward": sides.straightforward,

@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.charts import grid
 from benchmarks.generated import generate
-from model_core.allocator import keep_freed_memory
+from benchmarks.prepared import work_like_a_step
 from model_core.config import RunConfig, parse_overrides
 from model_core.evaluation.validation import map_validator
 from model_core.negatives.build import build_negative_queue
@@ -91,8 +91,7 @@ def run_config(point: Point, args: argparse.Namespace) -> RunConfig:
 
 def measure(point: Point, args: argparse.Namespace) -> dict[str, Any]:
     """One point, in this process."""
-    torch.set_num_threads(args.threads)
-    keep_freed_memory()  # as steps do; it serves all sides
+    work_like_a_step(args.threads)
     with tempfile.TemporaryDirectory(dir=args.work) as name:
         folder, began = Path(name), time.perf_counter()
         graph, split = generate(

@@ -25,9 +25,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.prepared import Prepared, add_arguments, peak_mb, prepare
+from benchmarks.prepared import (
+    Prepared,
+    add_arguments,
+    add_work_arguments,
+    peak_mb,
+    prepare,
+    work_like_a_step,
+)
 from benchmarks.straightforward import Straightforward
-from model_core.allocator import keep_freed_memory
 from model_core.config import ModelConfig, TrainConfig
 from model_core.graph.schema import GraphSchema
 from model_core.losses.softmax import softmax_loss
@@ -109,16 +115,13 @@ def seconds_per_row(function: Callable[[range], int], numbers: range) -> tuple[f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
-    parser.add_argument("--fan-out", type=int, nargs="+", default=[128, 64, 32])
-    parser.add_argument("--batch-size", type=int, default=512)
-    parser.add_argument("--threads", type=int, default=2)
+    add_work_arguments(parser)
     parser.add_argument("--steps", type=int, default=6, help="Steps per round of a side.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peak-of", choices=("relrec", "straightforward"),
                         help="Run this side alone for a few steps and print its peak memory in MB.")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    keep_freed_memory()  # as steps do; it serves all sides
+    work_like_a_step(args.threads)
     sides = Sides(prepare(args), args)
     both = {"relrec": sides.relrec, "straightforward": sides.straightforward}
     if args.peak_of:

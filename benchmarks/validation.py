@@ -18,8 +18,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.prepared import add_arguments, prepare
-from model_core.allocator import keep_freed_memory
+from benchmarks.prepared import add_arguments, prepare, work_like_a_step
 from model_core.config import ModelConfig, TrainConfig
 from model_core.evaluation.validation import map_validator
 from model_core.graph.schema import GraphSchema
@@ -37,8 +36,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    keep_freed_memory()  # as steps do; it serves all sides
+    work_like_a_step(args.threads)
     prepared, config = prepare(args), ModelConfig()
     graph, split = prepared.graph.to_torch(), prepared.split
     torch.manual_seed(0)

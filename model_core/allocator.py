@@ -13,17 +13,13 @@ HEAP_BYTES = 32 * 2**20
 KEPT_BYTES = 256 * 2**20
 
 
-def keep_freed_memory(heap_bytes: int = HEAP_BYTES, kept_bytes: int = KEPT_BYTES) -> bool:
+def keep_freed_memory() -> bool:
     """Let the C library keep freed arrays for the next step instead of returning their pages.
 
     A step on the CPU makes hundreds of arrays of some MB each. glibc returns what is more
     than 64 MB at the end of its heap to the kernel and faults the pages in again
     (``benchmarks/allocator.py`` measures what that costs). Entry points call this; importing
     the library changes nothing.
-
-    Args:
-        heap_bytes: Arrays up to this size come from the heap.
-        kept_bytes: Free memory at its end that is kept.
 
     Returns:
         Whether the C library took both values; False where it is not glibc.
@@ -34,4 +30,4 @@ def keep_freed_memory(heap_bytes: int = HEAP_BYTES, kept_bytes: int = KEPT_BYTES
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, heap_bytes)) and bool(mallopt(_TRIM_THRESHOLD, kept_bytes))
+    return bool(mallopt(_MMAP_THRESHOLD, HEAP_BYTES)) and bool(mallopt(_TRIM_THRESHOLD, KEPT_BYTES))

@@ -27,6 +27,11 @@ UNTIMED = int(np.iinfo(np.int64).min)
 ArrayT = TypeVar("ArrayT")
 
 
+def to_numpy(array: Any) -> np.ndarray:
+    """A numpy array as it is, or the values of a tensor on any device."""
+    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+
+
 class Relation(NamedTuple):
     """Messages flow from ``src`` rows to ``dst`` rows. ``name`` is ``<table>.<fkey>`` or its ``rev_``."""
 
@@ -95,6 +100,10 @@ class Interactions(Generic[ArrayT]):
     entity: ArrayT
     item: ArrayT
     time: ArrayT
+
+    def to_numpy(self) -> Interactions[np.ndarray]:
+        """The same in numpy."""
+        return Interactions(to_numpy(self.entity), to_numpy(self.item), to_numpy(self.time))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from model_core.graph.temporal_graph import Interactions, TemporalGraph
+from model_core.graph.temporal_graph import TemporalGraph
 from model_core.priors.co_interaction import CoInteraction
-from model_core.priors.columns import ColumnLifts
-from model_core.priors.events import EventIndex
 from model_core.priors.features import PairPriors
 
 #: Most snapshots of item-item similarity of a training run, and most bytes of them all; seed
@@ -37,15 +35,9 @@ def make_priors(
             every seed time that is asked for.
         columns: Whether the columns of both tables are read.
     """
-    events = graph.interactions
-    if not isinstance(events.time, np.ndarray):
-        events = Interactions(*(part.cpu().numpy() for part in (
-            events.entity, events.item, events.time)))
-    shape = graph.num_entities, graph.num_items
-    neighbors = CoInteraction(events, *shape, num_similar, snapshot_times)
-    lifts = ColumnLifts.of(graph, events, window_s) if columns else None
-    return PairPriors(
-        EventIndex.build(events, *shape), neighbors, lifts, window_s, num_similar, num_popular)
+    neighbors = CoInteraction(graph.interactions.to_numpy(), graph.num_entities, graph.num_items,
+                              num_similar, snapshot_times)
+    return PairPriors.of(graph, neighbors, window_s, num_similar, num_popular, columns)
 
 
 def most_snapshots(num_known_items: int, num_similar: int) -> int:

@@ -22,7 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from model_core.graph.temporal_graph import Interactions, TableColumns, TemporalGraph
+from model_core.graph.temporal_graph import (
+    Interactions,
+    TableColumns,
+    TemporalGraph,
+    to_numpy,
+)
 from model_core.priors.keyed_times import KeyedTimes
 from model_core.priors.keys import distinct_keys
 from model_core.priors.past import Past
@@ -58,8 +63,8 @@ def codes(columns: TableColumns[Any], fit: np.ndarray) -> list[np.ndarray]:
     """
     if not fit.any():
         return []
-    found = list(_numpy(columns.category).astype(np.int64).T)
-    for column in _numpy(columns.number).T:
+    found = list(to_numpy(columns.category).astype(np.int64).T)
+    for column in to_numpy(columns.number).T:
         edges = np.unique(np.quantile(column[fit], np.arange(1, NUM_RANGES) / NUM_RANGES))
         found.append(np.searchsorted(edges, column, side="left").astype(np.int64))
     most = MAX_SHARE * fit.sum()
@@ -68,12 +73,18 @@ def codes(columns: TableColumns[Any], fit: np.ndarray) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column as codes, with the events of each; for users also with those of (code, item)."""
+    """A column as codes, with the events of each."""
 
     code: np.ndarray
     num_codes: int
     events: KeyedTimes
-    pair_events: KeyedTimes | None = None
+
+
+@dataclass(frozen=True)
+class _EntityColumn(_Column):
+    """A column of users, also with the events of each (code, item)."""
+
+    pair_events: KeyedTimes
 
 
 class ColumnLifts:
@@ -94,31 +105,31 @@ class ColumnLifts:
         who, what, when = _first_meetings(interactions, num_items)
         self.entity_time, self.num_items, self.window_s = entity_time, num_items, window_s
         self._time = when
-        self._item_events = KeyedTimes.build(what, when)
+        self._item_events = KeyedTimes.build(what, when, num_items)
         self._entity, self._item = [], []
         for code in entity_codes:
             num_codes = int(code.max()) + 1
-            if num_codes * num_items <= MAX_PAIR_KEYS:
-                self._entity.append(_Column(
-                    code, num_codes, KeyedTimes.build(code[who], when),
-                    KeyedTimes.build(code[who] * num_items + what, when)))
+            num_pairs = num_codes * num_items
+            if num_pairs <= MAX_PAIR_KEYS:
+                self._entity.append(_EntityColumn(
+                    code, num_codes, KeyedTimes.build(code[who], when, num_codes),
+                    KeyedTimes.build(code[who] * num_items + what, when, num_pairs)))
         for code in item_codes:
-            self._item.append(_Column(code, int(code.max()) + 1, KeyedTimes.build(code[what], when)))
+            num_codes = int(code.max()) + 1
+            self._item.append(_Column(code, num_codes, KeyedTimes.build(code[what], when, num_codes)))
 
     @classmethod
-    def of(
-        cls, graph: TemporalGraph[Any], interactions: Interactions[np.ndarray], window_s: int
-    ) -> ColumnLifts:
-        """Of a graph with numpy arrays or tensors, and its interactions in numpy.
+    def of(cls, graph: TemporalGraph[Any], window_s: int) -> ColumnLifts:
+        """Of a graph with numpy arrays or tensors.
 
         Ranges and the choice of columns know rows up to the graph's cutoff only, so they stay
         the same when the graph grows.
         """
         entity, item = (
-            codes(graph.columns[table], _numpy(graph.node_time[table]) <= graph.cutoff)
+            codes(graph.columns[table], to_numpy(graph.node_time[table]) <= graph.cutoff)
             for table in (graph.entity_table, graph.item_table))
-        return cls(interactions, entity, item, _numpy(graph.node_time[graph.entity_table]),
-                   graph.num_items, window_s)
+        return cls(graph.interactions.to_numpy(), entity, item,
+                   to_numpy(graph.node_time[graph.entity_table]), graph.num_items, window_s)
 
     def __call__(
         self, past: Past, entity: np.ndarray, time: np.ndarray, seed: np.ndarray, item: np.ndarray
@@ -156,7 +167,6 @@ class ColumnLifts:
         moments, moment = np.unique(time, return_inverse=True)
         of_item = self._counts(self._item_events, item, moment[seed], moments, self.num_items)
         for column in self._entity:
-            assert column.pair_events is not None
             value = column.code[entity]
             alike = self._counts(column.events, value, moment, moments, column.num_codes)
             others = np.maximum(alike - own_total, 0)
@@ -215,8 +225,3 @@ def _first_meetings(
     _, first = np.unique(entity * num_items + item, return_index=True)  # events come by time
     first.sort()
     return entity[first], item[first], time[first]
-
-
-def _numpy(array: Any) -> np.ndarray:
-    """Of an array or a tensor on any device."""
-    return array if isinstance(array, np.ndarray) else array.cpu().numpy()

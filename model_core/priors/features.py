@@ -13,9 +13,11 @@ top of them starts from what is hard to beat.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from model_core.graph.temporal_graph import TemporalGraph
 from model_core.priors.columns import COLUMN_FEATURES, ColumnLifts
 from model_core.priors.events import EventIndex
 from model_core.priors.keys import distinct_keys
@@ -78,6 +80,15 @@ class PairPriors:
         self.columns = columns
         self.num_similar, self.num_popular = num_similar, num_popular
         self._popular: dict[int, np.ndarray] = {}
+
+    @classmethod
+    def of(
+        cls, graph: TemporalGraph[Any], neighbors: NeighborSource, window_s: int, num_similar: int,
+        num_popular: int, columns: bool,
+    ) -> PairPriors:
+        """On a graph with numpy arrays or tensors; ``columns``: whether those of both tables are read."""
+        lifts = ColumnLifts.of(graph, window_s) if columns else None
+        return cls(EventIndex.of(graph), neighbors, lifts, window_s, num_similar, num_popular)
 
     def __call__(self, entity: np.ndarray, time: np.ndarray) -> Candidates:
         """Candidates of every seed.

@@ -23,16 +23,19 @@ class KeyedTimes:
     span: int
 
     @classmethod
-    def build(cls, key: np.ndarray, time: np.ndarray) -> KeyedTimes:
-        """Of events with keys, int64 [m], and ascending times, int64 [m] UTC seconds."""
-        first = int(time[0]) if len(time) else 0
-        span = int(time[-1]) - first + 2 if len(time) else 2
-        assert int(key.max(initial=0) + 1) * span < 2**63, "times or tables too large to pack"
+    def build(cls, key: np.ndarray, time: np.ndarray, num_keys: int) -> KeyedTimes:
+        """Of events with keys 0..num_keys-1, int64 [m], and times, int64 [m] UTC seconds."""
+        first = int(time.min()) if len(time) else 0
+        span = int(time.max()) - first + 2 if len(time) else 2
+        assert num_keys * span < 2**63, "times or tables too large to pack"
         return cls(np.sort(key * span + (time - first)), first, span)
+
+    def end(self, key: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """Where each key's events up to and including each time end among all, int64 [n]."""
+        # Before the first event: the end of the key before, that is, this key's start.
+        offset = np.clip(time - self.first_time, -1, self.span - 2)
+        return np.searchsorted(self.packed, key * self.span + offset, side="right")
 
     def count(self, key: np.ndarray, time: np.ndarray) -> np.ndarray:
         """Events of each key up to and including each time, int64 [n]."""
-        # Before the first event: the end of the key before, that is, this key's start.
-        offset = np.clip(time - self.first_time, -1, self.span - 2)
-        start = np.searchsorted(self.packed, key * self.span)
-        return np.searchsorted(self.packed, key * self.span + offset, side="right") - start
+        return self.end(key, time) - np.searchsorted(self.packed, key * self.span)

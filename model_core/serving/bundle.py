@@ -16,8 +16,6 @@ import numpy as np
 
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
-from model_core.priors.columns import ColumnLifts
-from model_core.priors.events import EventIndex
 from model_core.priors.features import PairPriors
 from model_core.priors.neighbors import ItemNeighbors
 from model_core.records import Record, open_record
@@ -44,7 +42,7 @@ class Bundle:
         item_id: int64 [num_items], primary key of every catalogue row.
         neighbors: Item-item similarity as of the newest times the bundle knows; None for a
             model without pair priors.
-        prior_settings: Arguments of ``make_priors``: window_s, num_similar, num_popular, columns.
+        prior_settings: Arguments of ``PairPriors.of``: window_s, num_similar, num_popular, columns.
         parity: The proof: users compared, largest score difference, and so on.
     """
 
@@ -94,8 +92,4 @@ class Bundle:
         neighbors = self.neighbors
         if neighbors is None:
             return None
-        settings = dict(self.prior_settings)
-        lifts = None
-        if settings.pop("columns"):
-            lifts = ColumnLifts.of(graph, graph.interactions, settings["window_s"])
-        return PairPriors(EventIndex.of(graph), lambda times: neighbors, lifts, **settings)
+        return PairPriors.of(graph, lambda times: neighbors, **self.prior_settings)

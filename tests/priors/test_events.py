@@ -52,8 +52,8 @@ def test_all_events_stay_by_time(events):
     index = index_of(events)
     assert index.time.tolist() == [t for _, _, t in ordered(events)]
     assert index.item.tolist() == [i for _, i, _ in ordered(events)]
-    assert (np.diff(index.entity_key) >= 0).all()
-    assert (np.diff(index.item_key) >= 0).all()
+    assert (np.diff(index.by_entity.packed) >= 0).all()
+    assert (np.diff(index.by_item.packed) >= 0).all()
 
 
 def test_real_times_and_times_far_outside():

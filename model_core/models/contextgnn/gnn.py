@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import Relation
 from model_core.models.contextgnn.aggregate import (
     aggregate_sum,
@@ -155,12 +154,11 @@ class HeteroSage(nn.Module):
     """A stack of SageLayers over a sampled subgraph.
 
     Args:
-        schema: Tables and relations.
         plans: One plan per layer.
         channels: Width of states.
     """
 
-    def __init__(self, schema: GraphSchema, plans: tuple[LayerPlan, ...], channels: int) -> None:
+    def __init__(self, plans: tuple[LayerPlan, ...], channels: int) -> None:
         super().__init__()
         self.plans = plans
         self.layers = nn.ModuleList(SageLayer(plan, channels) for plan in plans)

@@ -93,7 +93,7 @@ class ContextGNN(nn.Module):
             for table in inputs if schema.tables[table].timed
         })
         self.seed_vector = nn.Parameter(torch.randn(channels))
-        self.gnn = HeteroSage(schema, plans, channels)
+        self.gnn = HeteroSage(plans, channels)
         self.user = nn.Linear(channels, dim)
         if config.use_tower:
             self.tower_offset = nn.Linear(dim, 1)
