@@ -232,9 +232,15 @@ def parse_section(cls: type[SectionT], value: str | Mapping[str, Any], where: st
                 "use a valid key",
             ) from error
         raise ConfigError(
-            f"{where}, key {key!r}", first["msg"][0].lower() + first["msg"][1:], repr(first["input"]),
+            f"{where}, key {key!r}", _expected(first["msg"]), repr(first["input"]),
             "pass a valid value",
         ) from error
+
+
+def _expected(message: str) -> str:
+    """Pydantic's sentence as what follows "expected"."""
+    message = message.removeprefix("Input should be ")
+    return message[0].lower() + message[1:]
 
 
 def parse_overrides(pairs: Sequence[str], base: RunConfig | None = None) -> RunConfig:

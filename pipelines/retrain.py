@@ -6,8 +6,6 @@
            -> evaluate -> export_onnx -> publish
 """
 
-from kfp import dsl
-
 from components.build_graph.component import build_graph
 from components.build_negative_queue.component import build_negative_queue
 from components.evaluate.component import evaluate
@@ -18,10 +16,6 @@ from components.temporal_split.component import temporal_split
 from components.train.component import train
 
 
-@dsl.pipeline(
-    name="retrain",
-    description="Retrain a graph recommender on relational tables and publish it if it is better.",
-)
 def retrain(
     dataset: str,
     task: str,
@@ -57,26 +51,39 @@ def retrain(
         train_config: JSON of TrainConfig.
         evaluate_config: JSON of EvaluateConfig.
         export_config: JSON of ExportConfig.
+
+    Returns:
+        Step name to its task. ``pipelines.compiling`` makes a Kubeflow pipeline of this
+        function and gives every task its resources.
     """
     tables = ingest(
         dataset=dataset, task=task, as_of=as_of, source_fingerprint=source_fingerprint
     )
     snapshot = tables.outputs["snapshot"]
-    split = temporal_split(snapshot=snapshot, config=split_config).outputs["split"]
-    graph = build_graph(snapshot=snapshot, split=split, config=graph_config).outputs["graph"]
-    queue = build_negative_queue(
-        split=split, graph=graph, config=queue_config, seed=seed
-    ).outputs["negative_queue"]
-    checkpoint = train(
+    windows = temporal_split(snapshot=snapshot, config=split_config)
+    split = windows.outputs["split"]
+    edges = build_graph(snapshot=snapshot, split=split, config=graph_config)
+    graph = edges.outputs["graph"]
+    candidates = build_negative_queue(split=split, graph=graph, config=queue_config, seed=seed)
+    queue = candidates.outputs["negative_queue"]
+    trained = train(
         graph=graph, split=split, negative_queue=queue, model_config=model_config,
         train_config=train_config, checkpoint_root=checkpoint_root,
-    ).outputs["checkpoint"]
+    )
+    checkpoint = trained.outputs["checkpoint"]
     judged = evaluate(
         checkpoint=checkpoint, graph=graph, split=split, negative_queue=queue,
         config=evaluate_config, seed=seed,
     )
     report = judged.outputs["report"]
-    bundle = export_onnx(
+    exported = export_onnx(
         checkpoint=checkpoint, graph=graph, split=split, report=report, config=export_config
-    ).outputs["bundle"]
-    publish(bundle=bundle, report=report, registry=registry, run_name=run_name)
+    )
+    published = publish(
+        bundle=exported.outputs["bundle"], report=report, registry=registry, run_name=run_name
+    )
+    return {
+        "ingest": tables, "temporal_split": windows, "build_graph": edges,
+        "build_negative_queue": candidates, "train": trained, "evaluate": judged,
+        "export_onnx": exported, "publish": published,
+    }

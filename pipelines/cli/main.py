@@ -30,6 +30,8 @@ app.add_typer(dataset_app, name="dataset")
 
 Dataset = Annotated[str, typer.Argument(
     help="RelBench-v3 folder, or a Hub spec org/repo/name.", show_default=False)]
+Resources = Annotated[str, typer.Option(
+    help="Processors, memory, GPUs and nodes of steps: laptop, cpu, small_gpu, large_gpu or a YAML file.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -83,14 +85,16 @@ def run_retrain(
 @compile_app.command("retrain")
 def compile_retrain(
     out: Annotated[Path, typer.Option("-o", "--out", help="YAML file to write.")] = Path("retrain.yaml"),
+    resources: Resources = "laptop",
 ) -> None:
     """Compile the retrain pipeline.
 
-    Example: relrec compile retrain -o retrain.yaml
+    Example: relrec compile retrain --resources small_gpu -o retrain.yaml
     """
-    from pipelines.compiling import compile_pipeline
+    from pipelines.compiling import STEPS, compile_pipeline
+    from pipelines.resources import load_profile
 
-    typer.echo(f"wrote {compile_pipeline('retrain', out)}")
+    typer.echo(f"wrote {compile_pipeline('retrain', out, load_profile(resources, STEPS))}")
 
 
 @components_app.command("export")
@@ -168,11 +172,26 @@ def validate(
 
 
 @app.command()
-def describe(dataset: Dataset) -> None:
-    """Show what a dataset holds: tables, columns, keys, times, tasks.
+def describe(
+    dataset: Annotated[str, typer.Argument(
+        help="RelBench-v3 folder, or a Hub spec org/repo/name; or the word pipeline.", show_default=False)],
+    pipeline: Annotated[str | None, typer.Argument(
+        help="After the word pipeline: its name.", show_default=False)] = None,
+    resources: Resources = "laptop",
+) -> None:
+    """Show what a dataset holds, or the steps of a pipeline and what each gets of a cluster.
 
     Example: relrec describe runs/shop
+
+    Example: relrec describe pipeline retrain --resources small_gpu
     """
+    if dataset == "pipeline" and pipeline is not None:
+        from pipelines.cli.pipeline import show_pipeline
+
+        show_pipeline(pipeline, resources)
+        return
+    if pipeline is not None:
+        raise typer.BadParameter(f"only 'pipeline' takes a second word, found {dataset} {pipeline}")
     from pipelines.cli.show import show_dataset
 
     show_dataset(dataset)
