@@ -52,5 +52,9 @@ class RegistryError(RelrecError):
     """The model registry refused a change."""
 
 
+class StorageError(RelrecError):
+    """An object store cannot be reached, refuses a request or holds damaged data."""
+
+
 class StepError(RelrecError):
     """A pipeline step failed or did not write what it declared."""

@@ -1,34 +1,64 @@
-"""Object store: the few operations the registry needs, and a local directory that has them.
+"""Object store: the operations that everything else in relrec uses, whatever holds the bytes.
 
-Everything the registry does goes through these, so that a bucket can take the place of
-the directory: its generation preconditions (GCS) or ETags (S3) are ``write_if``.
+One protocol for a local directory (``local.py``), Google Cloud Storage (``gcs.py``),
+S3-compatible stores (``s3.py``) and any other fsspec filesystem (``filesystem.py``).
+``open_store`` (``opening.py``) picks one by the scheme of a URI.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Protocol
-
-from model_core.errors import RegistryError
-from model_core.records import write_atomically
+from typing import Any, Protocol
 
 #: Generation of a key that holds nothing.
 ABSENT = ""
 
+#: Told of the bytes just moved; negative where bytes must be moved again.
+Moved = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a store knows of an object without sending it.
+
+    Attributes:
+        key: Its key.
+        size: Bytes.
+        generation: Opaque; another one after every write. ``write_if`` compares it.
+        digest: ``crc32c:<base64>``, ``md5:<hex>``, ``sha256:<hex>``, ``etag:<text>`` or empty.
+            The last two say only whether two listings are of the same content.
+        sha256: SHA-256 in hex where relrec wrote it beside the object, else None. Listings
+            leave it out.
+    """
+
+    key: str
+    size: int
+    generation: str
+    digest: str
+    sha256: str | None = None
+
 
 class ObjectStore(Protocol):
-    """Keys are relative POSIX paths; generations are opaque strings."""
+    """Keys are relative POSIX paths; generations are opaque strings.
+
+    Every method that talks to a remote store tries again after a fault that may pass, within
+    ``StorageSettings.deadline_s``, and ends in a ``StorageError`` otherwise.
+    """
+
+    @property
+    def uri(self) -> str:
+        """Where keys begin, for people: a directory or ``gs://bucket/prefix``."""
+        ...
 
     def read(self, key: str) -> tuple[bytes, str]:
-        """Content and generation of a key; ``(b"", ABSENT)`` where there is none."""
+        """Content and generation of a small object; ``(b"", ABSENT)`` where there is none."""
+        ...
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a small object, whatever is there."""
         ...
 
     def write_if(self, key: str, data: bytes, generation: str) -> bool:
@@ -36,6 +66,38 @@ class ObjectStore(Protocol):
 
         Returns:
             Whether it was written. Of several writers with the same generation one wins.
+        """
+        ...
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """What is at a key, or None."""
+        ...
+
+    def put(self, key: str, path: Path, moved: Moved = lambda count: None) -> ObjectInfo:
+        """Store a file of any size; a reader sees the old object or the new one, whole."""
+        ...
+
+    def get(
+        self, key: str, path: Path, *, sha256: str | None = None, moved: Moved = lambda count: None
+    ) -> ObjectInfo:
+        """Copy an object to a file, which appears whole and checked.
+
+        Args:
+            key: The object.
+            path: Where to; replaced if it is there.
+            sha256: What it must be; unset: the checksum that the store keeps is held against it.
+            moved: Told of bytes as they come.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        ...
+
+    def list_objects(self, prefix: str) -> Sequence[ObjectInfo]:
+        """What lies under a prefix, sorted by key, without one request per object.
+
+        A prefix ends at a slash: ``a`` is not above ``ab/c``.
         """
         ...
 
@@ -52,90 +114,44 @@ class ObjectStore(Protocol):
         ...
 
 
-class LocalStore:
-    """An object store in a local directory.
+def check_key(key: str) -> str:
+    """The key itself, if it stays inside the store and hides nothing (no part begins with a dot)."""
+    parts = PurePosixPath(key).parts
+    outside = not parts or key.startswith("/") or any(part.startswith(".") for part in parts)
+    assert not outside, key
+    return "/".join(parts)
 
-    Writes are serialised by ``flock`` on one file, which the kernel releases when its
-    holder dies, so that a killed writer never blocks the next one. Readers take no
-    lock: files and trees appear by rename, complete.
 
-    A generation is the digest of the content. Writing equal bytes therefore does not
-    change it; the registry numbers its pointers, so no two of them are equal.
+def new_checksum(algorithm: str) -> Any:
+    """A hash object (``update``, ``digest``) for ``crc32c``, ``md5`` or ``sha256``."""
+    if algorithm == "crc32c":
+        import google_crc32c
 
-    Args:
-        root: The directory; made at the first write.
+        return google_crc32c.Checksum()
+    if algorithm == "md5":
+        return hashlib.md5(usedforsecurity=False)
+    return hashlib.new(algorithm)
+
+
+def digest_text(algorithm: str, checksum: Any) -> str:
+    """A checksum as ``ObjectInfo.digest`` writes it.
+
+    Example:
+        >>> digest_text("md5", new_checksum("md5"))
+        'md5:d41d8cd98f00b204e9800998ecf8427e'
     """
+    if algorithm == "crc32c":
+        import base64
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+        return "crc32c:" + base64.b64encode(checksum.digest()).decode()
+    return f"{algorithm}:{checksum.hexdigest()}"
 
-    def read(self, key: str) -> tuple[bytes, str]:
-        try:
-            data = self._path(key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return b"", ABSENT
-        return data, hashlib.sha256(data).hexdigest()
 
-    def write_if(self, key: str, data: bytes, generation: str) -> bool:
-        path = self._path(key)
-        with self._lock():
-            if self.read(key)[1] != generation:
-                return False
-            write_atomically(path, data)
-            return True
-
-    def put_tree(self, prefix: str, folder: Path) -> None:
-        target = self._path(prefix)
-        if not target.exists():
-            self._copy_then_rename(folder, target)
-
-    def get_tree(self, prefix: str, folder: Path) -> None:
-        source = self._path(prefix)
-        if not source.is_dir():
-            raise RegistryError(str(source), "a stored directory", "none",
-                                "pass a version that the registry lists")
-        if folder.exists():
-            raise RegistryError(str(folder), "no such directory yet", "one", "pass another path")
-        self._copy_then_rename(source, folder)
-
-    def list(self, prefix: str) -> list[str]:
-        base = self._path(prefix) if prefix else self.root
-        keys = (file.relative_to(self.root) for file in base.rglob("*") if file.is_file())
-        return sorted(key.as_posix() for key in keys
-                      if not any(part.startswith(".") for part in key.parts))
-
-    def _path(self, key: str) -> Path:
-        parts = PurePosixPath(key).parts
-        outside = not parts or key.startswith("/") or any(part.startswith(".") for part in parts)
-        assert not outside, key
-        return self.root.joinpath(*parts)
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True)
-        # A fresh open per writer: flock then excludes threads as well as processes.
-        with open(self.root / ".lock", "ab") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
-
-    @staticmethod
-    def _copy_then_rename(source: Path, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        try:
-            for file in sorted(source.rglob("*")):
-                if file.is_file():
-                    copy = temporary / file.relative_to(source)
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(file, copy)
-                    with open(copy, "rb") as stream:
-                        os.fsync(stream.fileno())
-            temporary.chmod(0o755)
-            try:
-                os.rename(temporary, target)
-            except OSError as error:
-                # Another writer renamed the same immutable tree first: nothing is lost.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+def file_digests(path: Path, *algorithms: str, block: int = 1 << 20) -> dict[str, str]:
+    """Several digests of a file in one pass, each as ``digest_text`` writes it."""
+    checksums = {name: new_checksum(name) for name in algorithms}
+    with open(path, "rb") as stream:
+        while data := stream.read(block):
+            for checksum in checksums.values():
+                checksum.update(data)
+    return {name: digest_text(name, checksum) for name, checksum in checksums.items()}

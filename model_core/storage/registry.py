@@ -24,8 +24,8 @@ from typing import Any
 
 from model_core.errors import RegistryError
 from model_core.records import MANIFEST, json_bytes, open_record
-from model_core.storage.object_store import ABSENT, LocalStore, ObjectStore
-from model_core.storage.uri import local_path
+from model_core.storage.object_store import ABSENT, ObjectStore
+from model_core.storage.opening import open_store
 
 POINTER = "champion.json"
 
@@ -72,7 +72,7 @@ class Registry:
     """Versions of one kind of record, and which of them is the champion.
 
     Args:
-        root: A local directory, a ``file://`` URI, or any object store.
+        root: A local directory, ``file://``, ``gs://`` or ``s3://`` URI, or any object store.
         kind, schema_version: The record it holds.
     """
 
@@ -80,7 +80,7 @@ class Registry:
         self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 3
     ) -> None:
         if isinstance(root, (str, Path)):
-            root = LocalStore(local_path(root, "registry"))
+            root = open_store(root, "--registry")
         self.store: ObjectStore = root
         self.kind, self.schema_version = kind, schema_version
 

@@ -5,7 +5,7 @@ import pytest
 
 from model_core.errors import ArtifactError, RegistryError
 from model_core.records import write_record
-from model_core.storage.object_store import LocalStore
+from model_core.storage.local import LocalStore
 from model_core.storage.registry import Registry
 
 YES = {"promote": True, "reason": "better"}

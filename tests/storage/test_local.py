@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from model_core.errors import RegistryError
-from model_core.storage.object_store import ABSENT, LocalStore
+from model_core.storage.local import LocalStore
+from model_core.storage.object_store import ABSENT
 
 
 def test_read_and_write_if(tmp_path):
@@ -106,7 +107,7 @@ def test_a_failed_copy_leaves_nothing(tmp_path, monkeypatch):
         copied.append(dst)
         return real_copy(src, dst)
 
-    monkeypatch.setattr("model_core.storage.object_store.shutil.copyfile", copy_one_then_fail)
+    monkeypatch.setattr("model_core.storage.local.shutil.copyfile", copy_one_then_fail)
     store = LocalStore(tmp_path / "store")
     with pytest.raises(OSError, match="disk full"):
         store.put_tree("t", source)
