@@ -14,14 +14,17 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NewType, get_type_hints
 
 from model_core.allocator import keep_freed_memory
-from model_core.errors import RelrecError, StepError
+from model_core.errors import RelrecError, StepError, Stopped
 from model_core.records import json_bytes, write_atomically
 
 #: An artifact to read: a local path to a record directory or a file.
@@ -33,6 +36,8 @@ Output = NewType("Output", Path)
 Metadata = Mapping[str, Mapping[str, Any]]
 
 EXIT_USER_ERROR, EXIT_BUG = 2, 1
+#: Of a step that SIGTERM ended: as the shell has it, and a failure, so that Kubeflow tries again.
+EXIT_STOPPED = 128 + signal.SIGTERM
 
 # Where Kubeflow's launcher mounts object stores inside a container.
 _MOUNTS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
@@ -59,7 +64,8 @@ def run_step(function: Callable[..., Metadata | None], argv: Sequence[str] | Non
         argv: Arguments, default ``sys.argv[1:]``.
 
     Returns:
-        Exit code: 0 on success, 2 for a fault the user can fix, 1 for a bug.
+        Exit code: 0 on success, 2 for a fault the user can fix, 1 for a bug, 143 where SIGTERM
+        ended it.
     """
     keep_freed_memory()
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -73,7 +79,12 @@ def run_step(function: Callable[..., Metadata | None], argv: Sequence[str] | Non
         error_file = None
         call = lambda: _call(function, vars(arguments))
     try:
-        call()
+        with _terminable():
+            call()
+    except Stopped as error:
+        print(f"{error}; the same command goes on there", file=sys.stderr, flush=True)
+        _note_error(error_file, error)
+        return EXIT_STOPPED
     except RelrecError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         _note_error(error_file, error)
@@ -85,12 +96,45 @@ def run_step(function: Callable[..., Metadata | None], argv: Sequence[str] | Non
     return 0
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises ``Stopped``: what is half-written is removed on the way out.
+
+    As the first process of a container a step would otherwise ignore it.
+    """
+    def stop(*_: object) -> None:
+        raise Stopped("stopped by SIGTERM")
+
+    with _handling(stop):
+        yield
+
+
+@contextmanager
+def termination_deferred() -> Iterator[Callable[[], bool]]:
+    """For a step that can end in good order: SIGTERM only makes the yielded function true."""
+    asked = threading.Event()
+    with _handling(lambda *_: asked.set()):
+        yield asked.is_set
+
+
+@contextmanager
+def _handling(handler: Callable[..., None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread alone
+        return
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _note_error(path: Path | None, error: Exception) -> None:
     # Exit codes never reach Kubeflow's own message, so the cause is left beside the outputs.
     if path is not None:
         write_atomically(path, json_bytes({
             "type": type(error).__name__, "message": str(error),
-            "user_fault": isinstance(error, RelrecError),
+            "user_fault": isinstance(error, (RelrecError, Stopped)),
         }))
 
 
@@ -142,18 +186,23 @@ def _cast(hint: Any, value: Any) -> Any:
     return value
 
 
-def _parser(function: Callable) -> argparse.ArgumentParser:
-    documentation = inspect.getdoc(function) or ""
-    summary, _, arguments = documentation.partition("Args:")
-    helps = dict(
+def documentation(function: Callable) -> tuple[str, dict[str, str]]:
+    """What a step's docstring says: of the step, and of each parameter."""
+    summary, _, arguments = (inspect.getdoc(function) or "").partition("Args:")
+    parameters = dict(
         line.strip().split(": ", 1)
         for line in arguments.split("\n\n")[0].replace("\n        ", " ").splitlines()
         if ": " in line
     )
+    return summary.strip(), parameters
+
+
+def _parser(function: Callable) -> argparse.ArgumentParser:
+    summary, helps = documentation(function)
     module = function.__module__ if function.__module__ != "__main__" else ""
     parser = argparse.ArgumentParser(
         prog=f"python -m {module.removesuffix('.__main__') or 'components.' + function.__name__}",
-        description=summary.strip(), formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=summary, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     hints = get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():

@@ -40,6 +40,10 @@ class TrainingError(RelrecError):
     """Training cannot go on, for example because the loss is not finite."""
 
 
+class Stopped(Exception):
+    """Work that was asked to end has ended; what was done is kept, and a repeated call goes on."""
+
+
 class EvaluationError(RelrecError):
     """Scores or predictions cannot be ranked or compared."""
 

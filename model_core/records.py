@@ -198,3 +198,18 @@ def open_record(
         if verify == "digest" and (sha256 := file_sha256(file)) != entry["sha256"]:
             raise ArtifactError(str(file), f"SHA-256 {entry['sha256'][:12]}…", f"{sha256[:12]}…", again)
     return Record(path, kind, schema_version, meta, files, digest)
+
+
+def verify_record(path: Path | str) -> Record:
+    """Open a record of whatever kind and version, and check every byte of it.
+
+    Raises:
+        ArtifactError: Missing or damaged.
+    """
+    try:
+        manifest = json.loads((Path(path) / MANIFEST).read_bytes())
+        kind, schema_version = manifest["kind"], manifest["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(str(path), f"a record with a readable {MANIFEST}", repr(error),
+                            "re-run the step that wrote it") from error
+    return open_record(path, kind, schema_version, verify="digest")

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from model_core.errors import ArtifactError
-from model_core.records import MANIFEST, open_record, write_atomically, write_record
+from model_core.records import MANIFEST, open_record, verify_record, write_atomically, write_record
 
 
 def write(path, text="hello", **meta):
@@ -93,6 +93,19 @@ def test_an_edited_or_unreadable_manifest_is_found(tmp_path):
             open_record(path, "demo", 1)
     with pytest.raises(ArtifactError, match="found none"):
         open_record(tmp_path / "absent", "demo", 1)
+
+
+def test_any_kind_can_be_verified(tmp_path):
+    path = write(tmp_path / "r")
+    assert verify_record(path) == open_record(path, "demo", 1)
+    payload = path / next(iter(verify_record(path).files))
+    payload.write_bytes(bytes(byte ^ 1 for byte in payload.read_bytes()))
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        verify_record(path)
+    for text in ("{", "[]", "{}"):
+        (path / MANIFEST).write_text(text)
+        with pytest.raises(ArtifactError, match="a readable manifest"):
+            verify_record(path)
 
 
 def test_a_missing_payload_is_named(tmp_path):

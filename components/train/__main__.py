@@ -1,11 +1,10 @@
 """What the train step runs."""
 
-import shutil
 import sys
 from pathlib import Path
 
 from components._images import code_digest
-from components._step import Input, Metadata, Output, run_step
+from components._step import Input, Metadata, Output, run_step, termination_deferred
 
 
 def train(
@@ -30,7 +29,7 @@ def train(
         metrics: Validation MAP, epochs and speed.
         model_config: JSON of ModelConfig; its name picks the model.
         train_config: JSON of TrainConfig.
-        checkpoint_root: Directory that outlives the step, for resume states. Empty: no resume.
+        checkpoint_root: Directory or URI that outlives the step, for resume states. Empty: no resume.
     """
     from model_core.config import ModelConfig, TrainConfig, parse_section
     from model_core.evaluation.validation import map_validator
@@ -38,6 +37,7 @@ def train(
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
     from model_core.training.identity import run_digest
+    from model_core.training.mirror import resume_states
     from model_core.training.trainer import train as fit
 
     opened_graph = TemporalGraph.open(graph, verify="digest")
@@ -47,15 +47,13 @@ def train(
     settings = parse_section(TrainConfig, train_config)
     # A state that other code made must not be resumed.
     run_key = f"{run_digest(opened_graph, opened_split, queue, model, settings)[:16]}-{code_digest()}"
-    state_dir = Path(checkpoint_root) / run_key if checkpoint_root else None
-    trained = fit(
-        opened_graph, opened_split, queue, model, settings, Path(checkpoint),
-        state_dir=state_dir,
-        validate=map_validator(opened_split, settings),
-        tensorboard_dir=Path(tensorboard),
-    )
-    if state_dir is not None:
-        shutil.rmtree(state_dir, ignore_errors=True)  # the checkpoint is complete
+    with resume_states(checkpoint_root, run_key) as (state_dir, mirror), termination_deferred() as asked:
+        trained = fit(
+            opened_graph, opened_split, queue, model, settings, Path(checkpoint),
+            state_dir=state_dir, mirror=mirror, stop=asked,
+            validate=map_validator(opened_split, settings),
+            tensorboard_dir=Path(tensorboard),
+        )
     last = trained.curves[-1]
     summary = {name: value for name, value in (
         ("val_map", trained.meta["best_val_map"]), ("best_epoch", trained.meta["best_epoch"]),

@@ -28,7 +28,7 @@ def train(
         metrics: Validation MAP, epochs and speed.
         model_config: JSON of ModelConfig; its name picks the model.
         train_config: JSON of TrainConfig.
-        checkpoint_root: Directory that outlives the step, for resume states. Empty: no resume.
+        checkpoint_root: Directory or URI that outlives the step, for resume states. Empty: no resume.
     """
     return dsl.ContainerSpec(
         image=image("gpu"),

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from model_core.config import TrainConfig
+from model_core.errors import Stopped
 from model_core.training.averaging import WeightAverage
 from model_core.training.batching import StepMaker, prepared_ahead
 from model_core.training.optimizer import SplitAdam
@@ -36,16 +37,18 @@ class Loop:
         progress: Where to report.
         log: Scalars for TensorBoard.
         epochs: Most epochs; those of ``config`` decide the curriculum all the same.
+        stop: Whether to end now; asked after every step. A state is written first.
     """
 
     def __init__(self, counters: Counters, make: StepMaker, run_step: StepRunner,
                  optimizer: SplitAdam, average: WeightAverage, store: StateStore, config: TrainConfig,
-                 progress: Progress, log: Log, epochs: int) -> None:
+                 progress: Progress, log: Log, epochs: int,
+                 stop: Callable[[], bool] = lambda: False) -> None:
         self.counters, self.make, self.run_step = counters, make, run_step
         self.optimizer, self.average = optimizer, average
         self.store, self.config = store, config
         self.progress, self.log = progress, log
-        self.epochs, self.total = epochs, epochs * make.steps_per_epoch
+        self.epochs, self.total, self.stop = epochs, epochs * make.steps_per_epoch, stop
 
     def run(self, score_now: Callable[[], float]) -> None:
         """Until all epochs are done or training stops early."""
@@ -59,9 +62,19 @@ class Loop:
             with self.average.applied():
                 self._end_epoch(epoch, lr, score_now())
             self._save()
+            if self.stop() and not counters.finished:
+                raise Stopped(f"stopped after epoch {epoch + 1}; {self.store.settle()}")
 
     def _save(self) -> None:
         self.store.save(self.counters, self.run_step.model, self.optimizer, self.average)
+
+    def _save_if_due(self) -> None:
+        step = self.counters.step
+        if self.stop():
+            self._save()
+            raise Stopped(f"stopped after step {step}; {self.store.settle()}")
+        if step % self.config.checkpoint_every_steps == 0 and self.store.is_due:
+            self._save()
 
     def _steps(self, epoch: int, numbers: range) -> None:
         counters, began, rows = self.counters, time.perf_counter(), 0
@@ -80,9 +93,8 @@ class Loop:
                 counters.step, self.total, epoch + 1, self.epochs, loss, rows / spent_s,
                 (self.total - counters.step) * spent_s / done))
             self.log("train/loss", loss, counters.step)
-            if (counters.step % self.config.checkpoint_every_steps == 0
-                    and counters.step < numbers.stop and self.store.is_due):
-                self._save()
+            if counters.step < numbers.stop:  # the state of an epoch's end follows validation
+                self._save_if_due()
 
     def _end_epoch(self, epoch: int, lr: float, value: float) -> None:
         counters, config = self.counters, self.config

@@ -91,7 +91,7 @@ class TrainingRun:
 
     def fit(
         self, rows: SeedTable, epochs: int, store: StateStore,
-        score: Callable[[ContextGNN], float], log: Log,
+        score: Callable[[ContextGNN], float], log: Log, stop: Callable[[], bool] = lambda: False,
     ) -> Counters:
         """Train from the start, or from the newest state; the best weights are in the store.
 
@@ -101,6 +101,10 @@ class TrainingRun:
             store: Of this fit alone.
             score: Metric of the averaged weights after an epoch; sets the far shift.
             log: Takes scalars.
+            stop: Whether to end now.
+
+        Raises:
+            Stopped: ``stop`` said so; the state is written.
         """
         config, progress = self.train_config, self.progress
         model = _fresh_model(self.schema, self.model_config, config.seed)
@@ -136,7 +140,7 @@ class TrainingRun:
             return value
 
         Loop(counters, make, run_step, optimizer, average, store, config, progress, log,
-             epochs).run(score_now)
+             epochs, stop).run(score_now)
         return counters
 
     def validation(self, validate: Callable[[Scorer], float]) -> Callable[[ContextGNN], float]:

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from model_core.errors import ArtifactError
 from model_core.records import json_bytes, open_record, write_record
 from model_core.training.averaging import WeightAverage
+from model_core.training.mirror import NUM_KEPT, StateMirror
 from model_core.training.optimizer import SplitAdam
 
 STATE_KIND, STATE_VERSION = "train_state", 1
 BEST_KIND, BEST_VERSION = "best_weights", 1
-NUM_KEPT = 2
 
 
 @dataclass
@@ -63,10 +63,11 @@ class StateStore:
     Args:
         folder: ``state_dir``; None keeps nothing on disk but the best weights in memory.
         guard: Digest of all that a run depends on; states with another one are ignored.
+        mirror: Where copies of the states are kept beside ``folder``.
     """
 
-    def __init__(self, folder: Path | None, guard: str) -> None:
-        self.folder, self.guard = folder, guard
+    def __init__(self, folder: Path | None, guard: str, mirror: StateMirror | None = None) -> None:
+        self.folder, self.guard, self.mirror = folder, guard, mirror
         self._best: dict[str, Tensor] | None = None
         self._saved_at, self._save_s = 0.0, 0.0
 
@@ -92,6 +93,9 @@ class StateStore:
             save_file(_tensors(model, optimizer, average), out / "tensors.safetensors")
             (out / "counters.json").write_bytes(json_bytes(asdict(counters)))
             meta.update(guard=self.guard)
+        if self.mirror is not None:
+            best = counters.best_step
+            self.mirror.push(target, None if best is None else self.folder / f"best-{best:09}")
         for old in self._states()[:-NUM_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
         self._remove_unnamed_best()
@@ -103,6 +107,8 @@ class StateStore:
 
         A damaged state is skipped with a warning, one of another run silently.
         """
+        if self.mirror is not None and self.folder is not None:
+            self.mirror.fetch(self.folder)
         for path in reversed(self._states()):
             try:
                 record = open_record(path, STATE_KIND, STATE_VERSION, verify="digest")
@@ -118,6 +124,16 @@ class StateStore:
             _load_tensors(tensors, model, optimizer, average)
             return counters
         return Counters()
+
+    def settle(self) -> str:
+        """Wait for copies on their way; says where the newest state is."""
+        if self.folder is None:
+            return "nothing was kept"
+        if self.mirror is None:
+            return f"the state is in {self.folder}"
+        if self.mirror.flush():
+            return f"the state is in {self.mirror.uri}"
+        return f"the newest state was still on its way to {self.mirror.uri}; an older one serves"
 
     def save_best(self, step: int, model: nn.Module) -> None:
         """Keep the present weights as the best; a state that names them must follow."""

@@ -17,6 +17,7 @@ from model_core.negatives.queue import NegativeQueue
 from model_core.split.seeds import SeedTable, Split
 from model_core.training.checkpoint import Checkpoint, write_checkpoint
 from model_core.training.identity import graph_digest, run_digest
+from model_core.training.mirror import StateMirror
 from model_core.training.progress import Progress, ProgressPrinter
 from model_core.training.run import Scorer, TrainingRun
 from model_core.training.state import StateStore
@@ -31,6 +32,8 @@ def train(
     out: Path,
     *,
     state_dir: Path | None = None,
+    mirror: StateMirror | None = None,
+    stop: Callable[[], bool] = lambda: False,
     validate: Callable[[Scorer], float],
     progress: Progress | None = None,
     tensorboard_dir: Path | None = None,
@@ -63,6 +66,8 @@ def train(
         train_config: Optimisation.
         out: Where the checkpoint goes.
         state_dir: Where resume states go; None for a run that cannot be resumed.
+        mirror: Keeps copies of them in an object store, and brings them back at the start.
+        stop: Asked after every step whether to end now.
         validate: Metric of a scorer, higher is better; NaN where nothing can be said
             (then the last epoch counts as the best).
         progress: Where to report; standard error by default.
@@ -74,6 +79,7 @@ def train(
     Raises:
         DataError: No training row has an item.
         TrainingError: The loss is not finite.
+        Stopped: ``stop`` said so. The state is written; a repeated call goes on there.
         ConfigError: Settings that do not fit the graph.
     """
     progress = progress or ProgressPrinter()
@@ -81,8 +87,9 @@ def train(
     guard = run_digest(graph, split, queue, run.model_config, train_config)
 
     with _tensorboard(tensorboard_dir) as log:
-        store = StateStore(state_dir, guard)
-        counters = run.fit(split.train, train_config.epochs, store, run.validation(validate), log)
+        store = StateStore(state_dir, guard, mirror)
+        counters = run.fit(
+            split.train, train_config.epochs, store, run.validation(validate), log, stop)
         best_step = counters.best_step
         assert best_step is not None
         best = next(entry for entry in counters.curves if entry["step"] == best_step)
@@ -90,12 +97,14 @@ def train(
         rows = _refit_rows(split) if train_config.refit else None
         if rows is not None:
             progress.note(f"once more, {best['epoch']} epochs with the validation labels")
-            again = StateStore(None if state_dir is None else state_dir / "refit", guard)
+            again = StateStore(None if state_dir is None else state_dir / "refit", guard,
+                               None if mirror is None else mirror.child("refit"))
             refitted = run.fit(rows, best["epoch"], again, _keeping(store.load_best(best_step)),
-                               lambda name, value, step: log(f"refit/{name}", value, step))
+                               lambda name, value, step: log(f"refit/{name}", value, step), stop)
             refit = {"num_rows": int((np.diff(rows.item_ptr) > 0).sum()), "num_steps": refitted.step,
                      "wall_s": sum(entry["wall_s"] for entry in refitted.curves),
                      "labels_until": split.val_time + split.window_s}
+        again.settle()  # should the checkpoint get lost, another attempt finds a finished run
 
     return write_checkpoint(
         out, weights=again.load_best(best_step if refit is None else refit["num_steps"]),
