@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import platform
@@ -15,13 +16,21 @@ from typing import IO, TYPE_CHECKING, Any
 from model_core.config import RunConfig
 from model_core.errors import ConfigError
 from model_core.records import MANIFEST, json_bytes, write_atomically
+from model_core.storage.uri import is_remote
 from model_core.version import __version__
 
 if TYPE_CHECKING:
+    from pipelines.staging import RootStaging
     from pipelines.targets.process import StepRun
 
 #: Version of the summary's layout; docs/reference/summary.md describes it.
 SUMMARY_VERSION = 1
+
+#: What a summary reads of the artifacts: these files of a record, or the artifact itself.
+_READ_HERE: dict[str, tuple[str, ...]] = {
+    "snapshot": (MANIFEST,), "checkpoint": ("curves.json",), "report": ("metrics.json", "verdict.json"),
+    "html": (), "publication": (),
+}
 
 _PACKAGES = ("torch", "torch-geometric", "kfp", "relbench", "onnxruntime", "numpy", "pandas")
 
@@ -33,8 +42,9 @@ class RunRequest:
     Attributes:
         pipeline: Name of the pipeline.
         dataset, task: The data.
-        root: Where artifacts, cache, resume states and (by default) the registry live.
-        registry: Directory of the model registry.
+        root: Where artifacts, cache, resume states and (by default) the registry live: a
+            directory, or the URI of one in an object store.
+        registry: Directory or URI of the model registry.
         as_of: Logical date as text; empty for the dataset's own windows.
         config: All settings.
     """
@@ -42,8 +52,8 @@ class RunRequest:
     pipeline: str
     dataset: str
     task: str
-    root: Path
-    registry: Path
+    root: Path | str
+    registry: Path | str
     as_of: str
     config: RunConfig
 
@@ -71,14 +81,19 @@ def run_locally(
     from model_core.tables.as_of import parse_as_of
     from model_core.tables.fingerprint import source_fingerprint
     from pipelines.compiling import STEPS, compile_pipeline
-    from pipelines.planning import add_plan, page_with_plan, plan_of_run
+    from pipelines.planning import add_plan, epochs_done, page_with_plan, plan_of_run
+    from pipelines.staging import RootStaging
     from pipelines.targets.process import run_pipeline
 
     as_of = parse_as_of(request.as_of)  # refuse a bad date before anything is started
     fingerprint = source_fingerprint(request.dataset, request.task)
-    root = request.root.resolve()
+    staging = RootStaging(str(request.root)) if is_remote(request.root) else None
+    root = staging.folder if staging else Path(request.root).resolve()
     dataset = Path(request.dataset).expanduser()
-    with _lock(root):
+    with contextlib.ExitStack() as held:
+        held.enter_context(_lock(root))
+        if staging is not None:
+            held.enter_context(staging.held())
         yaml = compile_pipeline(request.pipeline, root / f"{request.pipeline}.yaml")
         config = request.config
         plan = plan_of_run(request.dataset, request.task, as_of, config, fingerprint, root)
@@ -90,7 +105,8 @@ def run_locally(
                 # A step runs in a process of its own; a relative path must not depend on where.
                 "dataset": str(dataset.resolve()) if dataset.exists() else request.dataset,
                 "task": request.task,
-                "registry": str(request.registry.resolve()),
+                "registry": str(request.registry) if is_remote(request.registry)
+                            else str(Path(request.registry).resolve()),
                 "as_of": request.as_of,
                 "source_fingerprint": fingerprint,
                 "checkpoint_root": str(root / "checkpoints"),
@@ -105,16 +121,24 @@ def run_locally(
                 "export_config": config.export.model_dump_json(),
             },
             root, STEPS, listener=listener, output=output, enable_caching=enable_caching,
+            staging=staging,
         )
-    summary = _summary(request, steps, started)
-    add_plan(summary, plan)
-    if "html" in summary["artifacts"]:
-        # Kubeflow names the artifact without a suffix; a browser wants one.
-        page = root / "report.html"
-        text = Path(summary["artifacts"]["html"]).read_text(encoding="utf-8")
-        write_atomically(page, page_with_plan(text, summary).encode())
-        summary["artifacts"]["report_html"] = str(page)
-    write_atomically(root / "summary.json", json_bytes(summary))
+        summary = _summary(request, steps, started, staging)
+        add_plan(summary, plan)
+        summary["epochs_done"] = epochs_done(summary)
+        if "html" in summary["artifacts"]:
+            # Kubeflow names the artifact without a suffix; a browser wants one.
+            page = root / "report.html"
+            text = Path(summary["artifacts"]["html"]).read_text(encoding="utf-8")
+            write_atomically(page, page_with_plan(text, summary).encode())
+            summary["artifacts"]["report_html"] = str(page)
+            if staging is not None:
+                staging.write(page.name, page.read_bytes())
+        if staging is not None:
+            summary["artifacts"] = {name: place.replace("/.peek/", "/") for name, place in
+                                    staging.without_folder(summary["artifacts"]).items()}
+            staging.write("summary.json", json_bytes(summary))
+        write_atomically(root / "summary.json", json_bytes(summary))
     return summary
 
 
@@ -130,9 +154,14 @@ def _lock(root: Path) -> IO[str]:
     return lock
 
 
-def _summary(request: RunRequest, steps: list[StepRun], started: datetime) -> dict[str, Any]:
+def _summary(
+    request: RunRequest, steps: list[StepRun], started: datetime, staging: RootStaging | None
+) -> dict[str, Any]:
     artifacts = {name: path for step in steps for name, path in step.outputs.items()
                  if name not in {"metrics"}}
+    if staging is not None:
+        artifacts |= {name: str(staging.peek(artifacts[name], *_READ_HERE[name]))
+                      for name in _READ_HERE.keys() & artifacts.keys()}
     failed = next((step for step in steps if step.status == "failed"), None)
     succeeded = failed is None and all(step.status == "succeeded" for step in steps)
     report = Path(artifacts["report"]) if "report" in artifacts else None

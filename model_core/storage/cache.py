@@ -21,6 +21,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from model_core.errors import ConfigError
 from model_core.records import file_sha256, write_atomically
@@ -28,6 +29,8 @@ from model_core.records import file_sha256, write_atomically
 #: ioctl number of Linux that shares a file's blocks with another one.
 _FICLONE = 0x40049409
 _GB = 1_000_000_000
+#: Files whose locks this process holds to its end: trees that it was given a path to.
+_LEASES: list[IO[bytes]] = []
 _DEFAULT_GB = 50.0
 
 
@@ -42,7 +45,6 @@ class ContentCache:
 
     def __init__(self, root: Path, max_bytes: int = int(_DEFAULT_GB * _GB)) -> None:
         self.root, self.max_bytes = root, max_bytes
-        self._leases: list[object] = []
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> ContentCache:
@@ -171,7 +173,7 @@ class ContentCache:
         # Shared and kept until the process ends, which is when the kernel gives it back.
         stream = open(folder.with_name(f"{folder.name}.lease"), "ab")  # noqa: SIM115
         fcntl.flock(stream, fcntl.LOCK_SH)
-        self._leases.append(stream)
+        _LEASES.append(stream)
 
     def _drop_tree(self, folder: Path) -> None:
         with open(folder.with_name(f"{folder.name}.lease"), "ab") as stream:

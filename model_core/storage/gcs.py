@@ -16,9 +16,13 @@ from typing import Any, ClassVar
 from model_core.errors import StorageError
 from model_core.storage.object_store import ABSENT, Moved, ObjectInfo
 from model_core.storage.redact import redact
-from model_core.storage.remote import SHA256, WRITER, Changed, Fault, RemoteStore
+from model_core.storage.remote import DAMAGED, SHA256, WRITER, Changed, Fault, RemoteStore
+from model_core.storage.settings import StorageSettings
+from model_core.storage.uri import Location
 
 _PASSING = {408, 429, 500, 502, 503, 504}
+#: How the store says that a body does not have the checksum that came with it.
+_MISMATCH = re.compile(r"(CRC32C|MD5).*(doesn.t|does not) match")
 #: How often an upload session may be lost before the upload counts as failed.
 _SESSIONS = 3
 _LOGIN = ("give the process credentials: gcloud auth application-default login on a laptop, a workload "
@@ -26,9 +30,21 @@ _LOGIN = ("give the process credentials: gcloud auth application-default login o
 
 
 class GcsStore(RemoteStore):
-    """Objects of one bucket below a prefix. See ``RemoteStore`` for the arguments."""
+    """Objects of one bucket below a prefix. See ``RemoteStore`` for the arguments.
+
+    Args:
+        location, settings: As there.
+        client: A ``google.cloud.storage.Client``; unset: one with the default credentials, made
+            at the first request.
+    """
 
     checksum: ClassVar[str] = "crc32c"
+
+    def __init__(
+        self, location: Location, settings: StorageSettings | None = None, client: Any = None
+    ) -> None:
+        super().__init__(location, settings)
+        self._client = client
 
     @cached_property
     def _bucket(self) -> Any:
@@ -37,7 +53,7 @@ class GcsStore(RemoteStore):
         from google.cloud import storage
 
         try:
-            client = storage.Client()
+            client = self._client or storage.Client()
         except DefaultCredentialsError:
             raise StorageError(self.uri, "Google credentials", "none", _LOGIN) from None
         return client.bucket(self.location.bucket)
@@ -128,7 +144,7 @@ class GcsStore(RemoteStore):
         from urllib3.exceptions import HTTPError
 
         if isinstance(error, DataCorruption):
-            return Fault("a body whose checksum is wrong", transient=True)
+            return DAMAGED
         if isinstance(error, GoogleAPICallError):
             return _answered(int(error.code or 0), str(error.message))
         if isinstance(error, InvalidResponse):
@@ -204,7 +220,7 @@ class _Upload:
     def _is_lost(answer: Any) -> bool:
         """Whether only a new session helps: it is gone, or its bytes have another checksum."""
         return answer.status_code in (404, 410) or (
-            answer.status_code == 400 and re.search(r"(doesn.t|does not) match", answer.text) is not None)
+            answer.status_code == 400 and _MISMATCH.search(answer.text) is not None)
 
     @staticmethod
     def _stored(resource: Mapping[str, Any]) -> ObjectInfo:
@@ -223,6 +239,8 @@ def _answered(code: int, message: str) -> Fault:
     found = f"HTTP {code}: {text}".rstrip(": ")
     if code in _PASSING:
         return Fault(found, transient=True)
+    if code == 400 and _MISMATCH.search(message):
+        return DAMAGED
     if code == 401:
         return Fault(f"{found} (token expired or not accepted)", _LOGIN)
     if code == 403:

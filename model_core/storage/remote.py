@@ -61,6 +61,10 @@ class Fault:
     stale_credentials: bool = False
 
 
+DAMAGED = Fault("a body whose checksum is wrong",
+                "store the object again: what lies there, or what travels, is damaged", transient=True)
+
+
 class Changed(Exception):
     """The object was replaced while it was read."""
 
@@ -150,13 +154,12 @@ class RemoteStore(ABC):
         self._request(key, lambda: self._put_bytes(self._name(key), data, None, self._labels(data)))
 
     def write_if(self, key: str, data: bytes, generation: str) -> bool:
-        name, tries = self._name(key), 0
-        # A lost answer leaves open who wrote. The label tells our own write from an equal one.
+        name = self._name(key)
+        # A lost answer leaves open who wrote, and some clients try again unasked. The label tells
+        # our own write from an equal one.
         labels = self._labels(data) | {WRITER: uuid.uuid4().hex}
 
         def attempt() -> bool:
-            nonlocal tries
-            tries += 1
             try:
                 self._put_bytes(name, data, generation, labels)
                 return True
@@ -164,7 +167,7 @@ class RemoteStore(ABC):
                 fault = self._fault(error)
                 if fault is None or not fault.conflict:
                     raise
-                return tries > 1 and self._writer(name) == labels[WRITER]
+                return self._writer(name) == labels[WRITER]
 
         return self._request(key, attempt)
 
@@ -225,7 +228,7 @@ class RemoteStore(ABC):
         raise StorageError(
             self._where(key), f"content with {wanted or 'its own checksum'}",
             f"{found} in {_WHOLE_TRIES} downloads",
-            "store the object again: what lies there, or what arrives, is damaged")
+            DAMAGED.fix)
 
     def delete(self, key: str) -> None:
         self._request(key, lambda: self._delete(self._name(key)))
@@ -310,7 +313,7 @@ class RemoteStore(ABC):
             checksum = new_checksum(self.checksum)
             checksum.update(data)
             if digest_text(self.checksum, checksum) != info.digest:
-                raise TransientFault("a body whose checksum is wrong")
+                raise TransientFault(DAMAGED.found)
         return data
 
     def _range(self, info: ObjectInfo, start: int, stop: int, name: str | None = None) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from model_core.errors import StorageError
 from model_core.storage.object_store import ABSENT, Moved, ObjectInfo
 from model_core.storage.redact import redact
-from model_core.storage.remote import SHA256, WRITER, Changed, Fault, RemoteStore
+from model_core.storage.remote import DAMAGED, SHA256, WRITER, Changed, Fault, RemoteStore
 
 _PASSING = {408, 409, 429, 500, 502, 503, 504}
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling",
@@ -160,9 +160,13 @@ class S3Store(RemoteStore):
         from botocore.exceptions import (
             BotoCoreError,
             ClientError,
+            FlexibleChecksumError,
             HTTPClientError,
             IncompleteReadError,
             NoCredentialsError,
+        )
+        from botocore.exceptions import (
+            ConnectionError as BotoConnectionError,
         )
         from botocore.parsers import ResponseParserError
         from urllib3.exceptions import HTTPError
@@ -172,10 +176,12 @@ class S3Store(RemoteStore):
             code = str(cause.response.get("Error", {}).get("Code", ""))
             text = str(cause.response.get("Error", {}).get("Message", ""))
             return _answered(_status(error), code, redact(text, 160))
+        if isinstance(error, FlexibleChecksumError):
+            return DAMAGED
         if isinstance(error, NoCredentialsError):
             return Fault("no credentials", _LOGIN)
         passing = (HTTPClientError, IncompleteReadError, ResponseParserError, aiohttp.ClientError, HTTPError,
-                   ConnectionError, TimeoutError)
+                   BotoConnectionError, ConnectionError, TimeoutError)
         if isinstance(error, passing):
             name = type(error).__name__
             return Fault(f"silence ({name})" if "Timeout" in name else f"a broken connection ({name})",

@@ -102,7 +102,7 @@ def upload_tree(
         else:
             store.put(key, folder / name, counter.add)
 
-    _each(store, send, index.files)
+    each(store, send, index.files)
     if not store.write_if(f"{prefix}/{index.name}", index.data, ABSENT):
         # Somebody else finished a tree here first. It is immutable, so theirs is the one.
         there = tree_index(store, prefix)
@@ -146,7 +146,7 @@ def download_tree(
             fetch_file(store, f"{prefix}/{name}", temporary / name, entry["sha256"], entry["bytes"],
                        cache, counter)
 
-        _each(store, fetch, index.files)
+        each(store, fetch, index.files)
         if index.name == MANIFEST:
             (temporary / MANIFEST).write_bytes(index.data)
     counter.finish()
@@ -166,7 +166,7 @@ def fetch_file(
         cache.add(path, sha256)
 
 
-def _each(store: ObjectStore, work: Callable[[str], None], names: Iterable[str]) -> None:
+def each(store: ObjectStore, work: Callable[[str], None], names: Iterable[str]) -> None:
     """Do the work for every name, several at once; the first fault stops what has not begun."""
     settings = getattr(store, "settings", None)
     pool = ThreadPoolExecutor(settings.parallel if settings else 1, thread_name_prefix="transfer")

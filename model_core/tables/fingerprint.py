@@ -7,7 +7,9 @@ from pathlib import Path
 
 from model_core.errors import DataError
 from model_core.records import file_sha256, json_bytes
+from model_core.storage.uri import is_remote
 from model_core.tables.relbench import open_source, task_folder
+from model_core.tables.remote import remote_digests
 
 
 def source_fingerprint(dataset: str, task: str) -> str:
@@ -15,10 +17,11 @@ def source_fingerprint(dataset: str, task: str) -> str:
 
     Content decides, not names of folders or times of files, so a moved or touched
     dataset keeps its fingerprint. It costs one sequential read of the files and parses
-    none but the manifest.
+    none but the manifest. In an object store the checksums that the store keeps are taken,
+    and only manifests are fetched; a copy of the dataset elsewhere has another fingerprint.
 
     Args:
-        dataset: Folder with manifest.yaml, or a Hub spec ``org/repo[/subdir]``.
+        dataset: Folder with manifest.yaml, a URI of one, or a Hub spec ``org/repo[/subdir]``.
         task: Name of a task.
 
     Returns:
@@ -27,8 +30,10 @@ def source_fingerprint(dataset: str, task: str) -> str:
     Raises:
         DataError: The manifest, a table or the task is missing or unreadable.
     """
-    source = open_source(dataset)
+    source = open_source(dataset, tables=False)
     folder = task_folder(source, task)
+    if is_remote(dataset):
+        return hashlib.sha256(json_bytes(remote_digests(dataset, set(source.tables), task))).hexdigest()
     files: dict[str, Path] = {"manifest.yaml": source.manifest_path}
     files |= {f"db/{name}.parquet": source.table_path(name) for name in source.tables}
     files |= {f"tasks/{task}/{path.name}": path

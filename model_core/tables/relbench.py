@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from model_core.errors import DataError
+from model_core.storage.uri import is_remote, local_path
 from model_core.tables.manifest import (
     MANIFEST_FILE,
     parse_pairs,
@@ -21,6 +22,7 @@ from model_core.tables.manifest import (
     read_yaml,
     require_keys,
 )
+from model_core.tables.remote import fetch_dataset
 from model_core.tables.snapshot import TaskSpec
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]*")
@@ -41,7 +43,7 @@ class Source:
     """A dataset folder and its parsed manifest.
 
     Attributes:
-        path: The folder (for a Hub spec: where relbench downloaded it).
+        path: The folder (for a URI or Hub spec: where it was fetched to).
         name: Dataset name.
         description: As in the manifest; may be empty.
         tables: Table name to keys and time column, in manifest order.
@@ -65,18 +67,20 @@ class Source:
         return self.path / "db" / f"{table}.parquet"
 
 
-def open_source(dataset: str) -> Source:
+def open_source(dataset: str, *, tables: bool = True) -> Source:
     """Find a dataset and read its manifest.
 
     Args:
-        dataset: Folder with a manifest.yaml, or a Hub spec ``org/repo[/subdir]``.
+        dataset: Folder with a manifest.yaml, a URI of one (``gs://…``, ``s3://…``, …), which is
+            fetched into the local cache, or a Hub spec ``org/repo[/subdir]``.
+        tables: Whether to fetch the tables, too, of a dataset in an object store.
 
     Raises:
         DataError: No such dataset, or a manifest that cannot be used.
     """
     from relbench.manifest import DatasetManifest
 
-    path, from_hub = _resolve(dataset)
+    path, from_hub = _resolve(dataset, tables)
     where = str(path / MANIFEST_FILE)
     content = read_yaml(path / MANIFEST_FILE)
     require_keys(content, ("name", "val_timestamp", "test_timestamp", "tables"), where)
@@ -189,8 +193,10 @@ def read_task(source: Source, task: str) -> TaskSpec:
     )
 
 
-def _resolve(dataset: str) -> tuple[Path, bool]:
-    path = Path(dataset).expanduser()
+def _resolve(dataset: str, tables: bool) -> tuple[Path, bool]:
+    if is_remote(dataset):
+        return fetch_dataset(dataset, tables=tables), False
+    path = local_path(dataset, "--dataset")
     if path.is_file():
         raise DataError(str(path), "a dataset folder", "a file", "pass the folder that holds manifest.yaml")
     first = Path(path.parts[0]) if path.parts else path

@@ -29,7 +29,7 @@ app.add_typer(components_app, name="components")
 app.add_typer(dataset_app, name="dataset")
 
 Dataset = Annotated[str, typer.Argument(
-    help="RelBench-v3 folder, or a Hub spec org/repo/name.", show_default=False)]
+    help="RelBench-v3 folder, URI of one (gs://, s3://), or a Hub spec org/repo/name.", show_default=False)]
 Resources = Annotated[str, typer.Option(
     help="Processors, memory, GPUs and nodes of steps: laptop, cpu, small_gpu, large_gpu or a YAML file.")]
 
@@ -51,14 +51,16 @@ def _root(
 
 @run_app.command("retrain")
 def run_retrain(
-    dataset: Annotated[str, typer.Option(help="RelBench-v3 folder or Hub spec.", show_default=False)],
+    dataset: Annotated[str, typer.Option(
+        help="RelBench-v3 folder, URI of one (gs://, s3://) or Hub spec.", show_default=False)],
     task: Annotated[str, typer.Option(help="Recommendation task of it.", show_default=False)],
     model: Annotated[str, typer.Option(help="Model to train.")] = "contextgnn",
     root: Annotated[str | None, typer.Option(
-        help="Where artifacts, cache and registry go. [default: runs/DATASET/TASK]",
+        help="Directory or URI (gs://, s3://) where artifacts, cache and registry go. "
+             "[default: runs/DATASET/TASK]",
         show_default=False)] = None,
     registry: Annotated[str | None, typer.Option(
-        help="Model registry directory. [default: ROOT/registry]", show_default=False)] = None,
+        help="Model registry, directory or URI. [default: ROOT/registry]", show_default=False)] = None,
     runner: Annotated[str, typer.Option(help="Where steps run: process.")] = "process",
     as_of: Annotated[str, typer.Option(
         help="Logical date (UTC); rows after it are cut and the newest whole window is test. "
@@ -131,7 +133,8 @@ def dataset_demo(
 
 @app.command()
 def plan(
-    dataset: Annotated[str, typer.Option(help="RelBench-v3 folder or Hub spec.", show_default=False)],
+    dataset: Annotated[str, typer.Option(
+        help="RelBench-v3 folder, URI of one (gs://, s3://) or Hub spec.", show_default=False)],
     task: Annotated[str, typer.Option(help="Recommendation task of it.", show_default=False)],
     model: Annotated[str, typer.Option(help="Model to train.")] = "contextgnn",
     as_of: Annotated[str, typer.Option(help="Logical date (UTC), as for relrec run.")] = "",

@@ -16,9 +16,8 @@ from rich.table import Table
 from model_core.config import parse_overrides
 from model_core.errors import ConfigError
 from model_core.records import json_bytes, write_atomically
-from model_core.storage.uri import local_path
+from model_core.storage.uri import parse_location
 from pipelines.cli.plan import show_costs, show_forecast
-from pipelines.planning import epochs_done
 from pipelines.runs import RunRequest, run_locally
 
 if TYPE_CHECKING:
@@ -52,8 +51,9 @@ def run_retrain(
     if runner not in RUNNERS:
         raise ConfigError("--runner", f"one of {list(RUNNERS)}", repr(runner), "use a known runner")
     config = parse_overrides([f"model.name={model}", *settings])
-    base = local_path(root, "--root") if root else Path("runs") / Path(dataset).name / task
-    shelf = local_path(registry, "--registry") if registry else base / "registry"
+    base = _place(root, "--root") if root else Path("runs") / Path(dataset).name / task
+    shelf = _place(registry, "--registry") if registry else (
+        base / "registry" if isinstance(base, Path) else f"{base}/registry")
     if json_path is not None and json_path.is_dir():
         raise ConfigError("--json", "a file", f"the directory {json_path}", "add a file name")
     console = Console(highlight=False)
@@ -75,6 +75,12 @@ def run_retrain(
     if json_path is not None:
         write_atomically(json_path, json_bytes(summary))
     return 0 if summary["status"] == "succeeded" else 1
+
+
+def _place(text: str, where: str) -> Path | str:
+    """A local path, or a URI in its plain form."""
+    location = parse_location(text, where)
+    return Path(location.path) if location.is_local else str(location)
 
 
 def _interrupt(*_: object) -> None:
@@ -140,7 +146,7 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     console.print()
     console.print(table)
     console.print(escape(verdict["reason"]))
-    show_costs(console, summary, epochs_done(summary))
+    show_costs(console, summary, summary["epochs_done"])
     wall_s = summary["wall_s"]
     publication = summary["publication"]
     if publication["promoted"]:

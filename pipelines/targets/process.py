@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from kfp import local
@@ -31,6 +31,9 @@ from kfp.local import cache, logging_utils, status, subprocess_task_handler
 from model_core.errors import RelrecError, StepError
 from model_core.records import MANIFEST, open_record
 from model_core.storage.registry import Registry
+
+if TYPE_CHECKING:
+    from pipelines.staging import RootStaging
 
 _MB = 1_000_000
 
@@ -45,7 +48,7 @@ class StepRun:
         cached: Whether outputs of an earlier run were used.
         wall_s: Seconds it ran (0 when cached).
         peak_mb: Peak resident memory of its process, in 10^6 bytes (0 when cached).
-        outputs: Output artifact name to local path.
+        outputs: Output artifact name to local path, or to a URI under a remote root.
         log: Its log file, if it ran.
         error: Message of its failure.
     """
@@ -73,6 +76,7 @@ def run_pipeline(
     listener: Listener = lambda step: None,
     output: Callable[[bytes], None] | None = None,
     enable_caching: bool = True,
+    staging: RootStaging | None = None,
 ) -> list[StepRun]:
     """Run a compiled pipeline, one process per step.
 
@@ -84,6 +88,7 @@ def run_pipeline(
         listener: Told of every start and end.
         output: Receives the raw output of the running step.
         enable_caching: Serve unchanged steps from earlier runs under the same root.
+        staging: Where the root is the folder of a remote one: brings inputs and outputs.
 
     Returns:
         One entry per step. After a failure, the failed one says why and later ones have
@@ -91,7 +96,7 @@ def run_pipeline(
     """
     root.mkdir(parents=True, exist_ok=True)
     runs = {name: StepRun(name) for name in steps}
-    session = _Session(runs, listener, output or (lambda chunk: None))
+    session = _Session(runs, listener, output or (lambda chunk: None), staging)
     with _patched(session):
         # KFP keeps this configuration in a global and removes the workspace after each run.
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root),
@@ -110,6 +115,7 @@ class _Session:
     runs: dict[str, StepRun]
     listener: Listener
     output: Callable[[bytes], None]
+    staging: RootStaging | None = None
 
     def run_of(self, name: str) -> StepRun:
         return self.runs.setdefault(name, StepRun(name))
@@ -151,6 +157,10 @@ class CheckedCache(cache.LocalCache):
     session: _Session
 
     def compute_key(self, component_name: str, *args: Any, **kwargs: Any) -> str:
+        if (staging := self.session.staging) is not None:
+            # Another machine has another folder, but the same steps.
+            kwargs |= {name: staging.without_folder(self._serialize_value_for_key(kwargs[name]))
+                       for name in ("full_command", "arguments", "env_vars") if kwargs.get(name)}
         key = super().compute_key(component_name, *args, **kwargs)
         self._names = getattr(self, "_names", {})
         self._names[key] = component_name.removeprefix("comp-").replace("-", "_")
@@ -159,12 +169,36 @@ class CheckedCache(cache.LocalCache):
     def get(self, key: str) -> dict[str, Any] | None:
         outputs = super().get(key)
         if outputs is None or not all(_is_intact(Path(a.uri)) for a in _artifacts(outputs).values()):
+            outputs = self._get_remote(key)
+        elif self.session.staging is not None:
+            self.session.staging.store_artifacts(a.uri for a in _artifacts(outputs).values())
+            self.put(key, outputs)
+        if outputs is None:
             return None
         run = self.session.run_of(self._names[key])
         run.status, run.cached = "succeeded", True
         run.outputs = {name: artifact.uri for name, artifact in _artifacts(outputs).items()}
         self.session.listener(run)
         return outputs
+
+
+    def _get_remote(self, key: str) -> dict[str, Any] | None:
+        """Outputs that another machine left under a remote root; their bytes stay there for now."""
+        staging = self.session.staging
+        entry = staging.entry(key) if staging is not None else None
+        if staging is None or entry is None:
+            return None
+        outputs = self._deserialize_outputs(entry)
+        uris = [artifact.uri for artifact in _artifacts(outputs).values()]
+        if not all(staging.holds(uri) for uri in uris):
+            return None
+        acting = [uri for uri in uris if Path(uri).name == "publication"]
+        return outputs if all(_is_intact(staging.fetch(uri)) for uri in acting) else None
+
+    def put(self, key: str, outputs: dict[str, Any]) -> None:
+        super().put(key, outputs)
+        if self.session.staging is not None:
+            self.session.staging.keep_entry(key, self._serialize_outputs(outputs))
 
 
 def _artifacts(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,7 +244,8 @@ class ProcessHandler(subprocess_task_handler.SubprocessTaskHandler):
         executable, *rest = self.full_command
         if not rest or not rest[-1].startswith('{"'):
             return super().run()  # a lightweight Python component of somebody else's pipeline
-        outputs = json.loads(rest[-1])["outputs"]
+        executor_input = json.loads(rest[-1])
+        outputs = executor_input["outputs"]
         task_dir = Path(outputs["outputFile"]).parent
         paths = {name: Path(value["artifacts"][0]["uri"])
                  for name, value in outputs.get("artifacts", {}).items()}
@@ -223,13 +258,26 @@ class ProcessHandler(subprocess_task_handler.SubprocessTaskHandler):
         run = self.session.run_of(task_dir.name.replace("-", "_"))
         run.status, run.log = "running", str(task_dir / "log.txt")
         self.session.listener(run)
+        staging = self.session.staging
+        if staging is not None:
+            try:
+                rest[-1] = json.dumps(_fetched(executor_input, staging))
+            except RelrecError as error:
+                return self._failed(run, str(error))
         command = [sys.executable if executable in ("python", "python3") else executable, *rest]
         environment = {**os.environ, **self.env_vars, "PYTHONUNBUFFERED": "1"}
         started = time.monotonic()
         code, run.peak_mb = _run(command, environment, Path(run.log), self.session.output)
         run.wall_s = round(time.monotonic() - started, 3)
         missing = [name for name, path in paths.items() if not path.exists()]
+        if staging is not None:
+            staging.store_log(Path(run.log))
         if code == 0 and not missing:
+            try:
+                if staging is not None:
+                    staging.store_artifacts(paths.values())
+            except RelrecError as error:
+                return self._failed(run, str(error))
             run.status = "succeeded"
             run.outputs = {name: str(path) for name, path in paths.items()}
         else:
@@ -237,6 +285,19 @@ class ProcessHandler(subprocess_task_handler.SubprocessTaskHandler):
             run.error = _error(code, missing, task_dir, Path(run.log))
         self.session.listener(run)
         return status.Status.SUCCESS if run.status == "succeeded" else status.Status.FAILURE
+
+    def _failed(self, run: StepRun, message: str) -> status.Status:
+        run.status, run.error = "failed", message
+        self.session.listener(run)
+        return status.Status.FAILURE
+
+
+def _fetched(executor_input: dict[str, Any], staging: RootStaging) -> dict[str, Any]:
+    """The executor input with every input artifact on this machine."""
+    for value in executor_input.get("inputs", {}).get("artifacts", {}).values():
+        for artifact in value["artifacts"]:
+            artifact["uri"] = str(staging.fetch(artifact["uri"]))
+    return executor_input
 
 
 def _run(
