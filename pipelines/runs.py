@@ -18,7 +18,7 @@ from model_core.records import MANIFEST, json_bytes, write_atomically
 from model_core.version import __version__
 
 if TYPE_CHECKING:
-    from pipelines.targets.process import StepRun
+    from pipelines.targets.session import StepRun
 
 #: Version of the summary's layout; docs/reference/summary.md describes it.
 SUMMARY_VERSION = 1

@@ -22,7 +22,7 @@ from pipelines.planning import epochs_done
 from pipelines.runs import RunRequest, run_locally
 
 if TYPE_CHECKING:
-    from pipelines.targets.process import StepRun
+    from pipelines.targets.session import StepRun
 
 RUNNERS = ("process",)
 
