@@ -32,12 +32,14 @@ $pip --python "$environment/bin/python" install --quiet --no-cache-dir --no-comp
 site=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 echo /app >"$site/relrec.pth"
 
-# What only building against or testing a package needs.
+# What only building against, testing or looking at a package needs. Steps write TensorBoard
+# logs but do not show them.
 rm -rf "$site"/torch/test "$site"/torch/include "$site"/torch/share "$site"/pyarrow/include \
-    "$site"/pyarrow/tests "$site"/pyarrow/src "$site"/pyarrow/*flight* "$site"/pyarrow/*substrait* "$site"/pandas/tests "$site"/sklearn/*/tests \
-    "$site"/onnx/backend/test/data "$site"/sympy/*/tests "$site"/networkx/*/tests \
-    "$site"/onnxruntime/tools "$site"/onnxruntime/transformers "$site"/onnxruntime/quantization
-find "$site" -type d -path '*/tests' \( -path '*/numpy/*' -o -path '*/scipy/*' \) -prune -exec rm -rf {} +
+    "$site"/pyarrow/src "$site"/pyarrow/*flight* "$site"/onnx/backend/test/data \
+    "$site"/onnxruntime/tools "$site"/onnxruntime/transformers "$site"/onnxruntime/quantization \
+    "$site"/tensorboard/webfiles.zip "$site"/tensorboard_data_server/bin
+find "$site" -type d -name tests -prune -exec rm -rf {} +
+find "$site" -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' \) -delete
 if [ -d "$site/torch/bin" ]; then # torch starts this one to share memory between workers
     find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
 fi

@@ -17,6 +17,8 @@ class Role:
     Attributes:
         name: ``cpu``, ``gpu`` or ``serve``.
         title: One line for the image's labels.
+        max_mb: Largest size that the build accepts, 10^6 bytes.
+        first_line_of: A step without torch, whose start is timed.
         packages: Distributions that the code in the image imports; what they need follows.
         steps: Steps that run in it.
         warm: Modules whose bytecode the image holds.
@@ -26,6 +28,8 @@ class Role:
 
     name: str
     title: str
+    max_mb: int
+    first_line_of: str
     packages: tuple[str, ...]
     steps: tuple[str, ...]
     warm: tuple[str, ...]
@@ -50,5 +54,6 @@ def read_roles(path: Path = FOLDER / "roles.toml") -> dict[str, Role]:
     for name, table in tables.items():
         merged = tables.get(table.pop("like", ""), {}) | table
         lists = {key: tuple(value) for key, value in merged.items() if isinstance(value, list)}
-        roles[name] = Role(name=name, title=merged["title"], replace=merged.get("replace", {}), **lists)
+        plain = {key: merged[key] for key in ("title", "max_mb", "first_line_of")}
+        roles[name] = Role(name=name, replace=merged.get("replace", {}), **plain, **lists)
     return roles

@@ -37,6 +37,8 @@ class RunRequest:
         registry: Directory of the model registry.
         as_of: Logical date as text; empty for the dataset's own windows.
         config: All settings.
+        runner: Where steps run: ``process`` or ``docker``.
+        containers: Of the docker runner; ``KEY=VALUE`` words.
     """
 
     pipeline: str
@@ -46,6 +48,8 @@ class RunRequest:
     registry: Path
     as_of: str
     config: RunConfig
+    runner: str = "process"
+    containers: tuple[str, ...] = ()
 
 
 def run_locally(
@@ -72,9 +76,10 @@ def run_locally(
     from model_core.tables.fingerprint import source_fingerprint
     from pipelines.compiling import STEPS, compile_pipeline
     from pipelines.planning import add_plan, page_with_plan, plan_of_run
-    from pipelines.targets.process import run_pipeline
+    from pipelines.targets.runners import runner_of
 
-    as_of = parse_as_of(request.as_of)  # refuse a bad date before anything is started
+    run_pipeline = runner_of(request)
+    as_of = parse_as_of(request.as_of)  # refuse a bad date, too, before anything is started
     fingerprint = source_fingerprint(request.dataset, request.task)
     root = request.root.resolve()
     dataset = Path(request.dataset).expanduser()
