@@ -103,7 +103,8 @@ def build(docker: str, role: Role, *, base: str = "", online: bool = False, ca: 
                  "import platform; print('.'.join(platform.python_version_tuple()[:2]))"]
         python = call(probe) if base or role.name != "gpu" else "3.12"
         wanted = [role.folder / "requirements.txt", FOLDER / "requirements-build.txt"]
-        folder = ROOT / "build" / f"wheels-{python}"
+        # Two builds of torch share a version, so they do not share a folder.
+        folder = ROOT / "build" / f"wheels-{python}{'-cuda' if role.name == 'gpu' else ''}"
         fetch_wheels(wanted, folder, python, platform.machine())
         arguments += ["--build-arg", f"WHEELHOUSE={wheel_image(docker, folder, wanted)}"]
     if online or network:

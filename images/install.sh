@@ -43,11 +43,16 @@ find "$site" -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name
 if [ -d "$site/torch/bin" ]; then # torch starts this one to share memory between workers
     find "$site/torch/bin" -type f ! -name torch_shm_manager -delete
 fi
-if [ "$role" = cpu ] && ! "$environment/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is not None)'
-then
-    echo "the cpu image wants a CPU build of torch: pass --build-arg EXTRA_INDEX=URL or wheels" >&2
+case $role in # pip takes whichever build of torch the index offers; each role wants one of them
+cpu) "$environment/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is not None)' || {
+    echo "the cpu image wants a CPU build of torch: see EXTRA_INDEX in the Dockerfile" >&2
     exit 1
-fi
+} ;;
+gpu) "$environment/bin/python" -c 'import sys, torch; sys.exit(torch.version.cuda is None)' || {
+    echo "the gpu image wants a CUDA build of torch, as the public index has" >&2
+    exit 1
+} ;;
+esac
 
 find "$site" -name __pycache__ -prune -exec rm -rf {} +
 "$environment/bin/python" - "$role" /src/roles.toml <<'PY'
