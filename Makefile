@@ -48,7 +48,7 @@ bench: demo ## Run the benchmarks; each prints both sides and their ratio
 	$(BIN)/python -m benchmarks.serving --summary runs/demo/summary.json
 
 compile: setup ## Compile the pipeline to retrain.yaml
-	$(BIN)/relrec compile retrain -o retrain.yaml
+	$(BIN)/relrec compile retrain -o retrain.yaml $(if $(wildcard build/pins.json),--images build/pins.json,--allow-unpinned)
 
 lock: ## Make requirements.lock anew from the ranges in pyproject.toml
 	rm -rf build/lock && $(PYTHON) -m venv build/lock

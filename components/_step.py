@@ -6,7 +6,8 @@ calls it in one of two ways:
 
 - by Kubeflow, with ``--executor-input JSON`` as the last argument, and then writes
   ``executor_output.json`` so that metadata and metrics reach lineage and UI;
-- by a person, with one flag per parameter: ``python -m components.train --graph DIR …``.
+- by a person, with one flag per parameter: ``python -m components.train --graph DIR …``,
+  in an image ``train --graph DIR …``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import resource
 import signal
 import sys
 import threading
@@ -26,6 +28,7 @@ from typing import Any, NewType, get_type_hints
 from model_core.allocator import keep_freed_memory
 from model_core.errors import RelrecError, StepError, Stopped
 from model_core.records import json_bytes, write_atomically
+from model_core.version import __version__
 
 #: An artifact to read: a local path to a record directory or a file.
 Input = NewType("Input", Path)
@@ -72,12 +75,14 @@ def run_step(function: Callable[..., Metadata | None], argv: Sequence[str] | Non
     call: Callable[[], object]
     if argv[:1] == ["--executor-input"] and len(argv) == 2:
         executor_input = json.loads(argv[1])
-        error_file = local_path(executor_input["outputs"]["outputFile"]).with_name("error.json")
+        output_file = local_path(executor_input["outputs"]["outputFile"])
+        error_file = output_file.with_name("error.json")
         call = lambda: _run_for_kubeflow(function, executor_input)
     else:
         arguments = _parser(function).parse_args(argv)
         error_file = None
         call = lambda: _call(function, vars(arguments))
+    print(f"{_command_name(function)}, relrec {__version__}", flush=True)
     try:
         with _terminable():
             call()
@@ -93,6 +98,8 @@ def run_step(function: Callable[..., Metadata | None], argv: Sequence[str] | Non
         traceback.print_exc()
         _note_error(error_file, error)
         return EXIT_BUG
+    if error_file is not None:
+        _note_usage(error_file.with_name("usage.json"))
     return 0
 
 
@@ -127,6 +134,13 @@ def _handling(handler: Callable[..., None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _note_usage(path: Path) -> None:
+    # A container is gone when it has ended, and its peak memory with it.
+    peak = max(resource.getrusage(who).ru_maxrss
+               for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    write_atomically(path, json_bytes({"peak_bytes": peak * (1 if sys.platform == "darwin" else 1_024)}))
 
 
 def _note_error(path: Path | None, error: Exception) -> None:
@@ -199,9 +213,8 @@ def documentation(function: Callable) -> tuple[str, dict[str, str]]:
 
 def _parser(function: Callable) -> argparse.ArgumentParser:
     summary, helps = documentation(function)
-    module = function.__module__ if function.__module__ != "__main__" else ""
     parser = argparse.ArgumentParser(
-        prog=f"python -m {module.removesuffix('.__main__') or 'components.' + function.__name__}",
+        prog=_command_name(function),
         description=summary, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     hints = get_type_hints(function)
@@ -217,6 +230,11 @@ def _parser(function: Callable) -> argparse.ArgumentParser:
             help=helps.get(name, "") + ("" if required else f" [default: {parameter.default!r}]"),
         )
     return parser
+
+
+def _command_name(function: Callable) -> str:
+    """What an image calls the step: ``temporal-split``."""
+    return function.__name__.replace("_", "-")
 
 
 def _flag(text: str) -> bool:

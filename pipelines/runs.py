@@ -21,7 +21,7 @@ from model_core.version import __version__
 
 if TYPE_CHECKING:
     from pipelines.staging import RootStaging
-    from pipelines.targets.process import StepRun
+    from pipelines.targets.session import StepRun
 
 #: Version of the summary's layout; docs/reference/summary.md describes it.
 SUMMARY_VERSION = 1
@@ -47,6 +47,8 @@ class RunRequest:
         registry: Directory or URI of the model registry.
         as_of: Logical date as text; empty for the dataset's own windows.
         config: All settings.
+        runner: Where steps run: ``process`` or ``docker``.
+        containers: Of the docker runner; ``KEY=VALUE`` words.
     """
 
     pipeline: str
@@ -56,6 +58,8 @@ class RunRequest:
     registry: Path | str
     as_of: str
     config: RunConfig
+    runner: str = "process"
+    containers: tuple[str, ...] = ()
 
 
 def run_locally(
@@ -83,9 +87,10 @@ def run_locally(
     from pipelines.compiling import STEPS, compile_pipeline
     from pipelines.planning import add_plan, epochs_done, page_with_plan, plan_of_run
     from pipelines.staging import RootStaging
-    from pipelines.targets.process import run_pipeline
+    from pipelines.targets.runners import runner_of
 
-    as_of = parse_as_of(request.as_of)  # refuse a bad date before anything is started
+    run_pipeline = runner_of(request)
+    as_of = parse_as_of(request.as_of)  # refuse a bad date, too, before anything is started
     fingerprint = source_fingerprint(request.dataset, request.task)
     staging = RootStaging(str(request.root)) if is_remote(request.root) else None
     root = staging.folder if staging else Path(request.root).resolve()
@@ -109,7 +114,7 @@ def run_locally(
                             else str(Path(request.registry).resolve()),
                 "as_of": request.as_of,
                 "source_fingerprint": fingerprint,
-                "checkpoint_root": str(root / "checkpoints"),
+                "checkpoint_root": f"{staging.uri}/checkpoints" if staging else str(root / "checkpoints"),
                 "run_name": f"{request.pipeline}-{request.task}",
                 "seed": config.train.seed,
                 "split_config": config.split.model_dump_json(),

@@ -23,7 +23,7 @@ def publish(
         run_name: Name of the run, kept in the registry's log.
     """
     return dsl.ContainerSpec(
-        image=image("cpu"),
+        image=image("serve"),
         command=["python3", "-m", "components.publish"],
         args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER],
     )

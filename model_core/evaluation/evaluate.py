@@ -14,7 +14,8 @@ from model_core.evaluation.baselines import BASELINES
 from model_core.evaluation.baselines.blend import BlendScorer
 from model_core.evaluation.gains import measure_gains
 from model_core.evaluation.ranking import Scorer
-from model_core.evaluation.record import Report, write_report
+from model_core.evaluation.record import Report
+from model_core.evaluation.record_writing import write_report
 from model_core.evaluation.report.page import write_page
 from model_core.evaluation.scoring import Evaluation, evaluate_scorers
 from model_core.evaluation.slices import measure_slices

@@ -1,22 +1,50 @@
-"""Report: what evaluation leaves behind, for people, for later comparison and for publish."""
+"""Report: what evaluation leaves behind, for people, for later comparison and for publish.
+
+Reading one needs neither torch nor pyarrow until its tables are asked for, because the
+image that publishes has neither.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from model_core.records import Record, open_record
 
-from model_core.evaluation.scoring import Evaluation, MetricRow, Ranked
-from model_core.evaluation.verdict import Verdict
-from model_core.records import Record, json_bytes, open_record, write_record
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KIND, SCHEMA_VERSION = "report", 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision with its grounds.
+
+    Attributes:
+        promote: Whether the model earns its place.
+        reason: One sentence for people.
+        model, best_baseline: What was compared; the baseline with the highest mean on
+            the deciding split, which is the hardest one to beat.
+        metric, k, split, mask: The deciding figure.
+        gain: Mean over users of model minus baseline; None where no user could be measured.
+        gain_ci_low, gain_ci_high: Paired bootstrap interval of the gain.
+    """
+
+    promote: bool
+    reason: str
+    model: str
+    best_baseline: str
+    metric: str
+    k: int
+    split: str
+    mask: str
+    gain: float | None
+    gain_ci_low: float | None
+    gain_ci_high: float | None
 
 
 @dataclass(frozen=True)
@@ -56,11 +84,16 @@ class Report:
 
     def per_user(self) -> pa.Table:
         """Every metric of every user."""
-        return pq.read_table(self.record.file("per_user.parquet"))
+        return self._table("per_user.parquet")
 
     def predictions(self) -> pa.Table:
         """Every list."""
-        return pq.read_table(self.record.file("predictions.parquet"))
+        return self._table("predictions.parquet")
+
+    def _table(self, name: str) -> pa.Table:
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self.record.file(name))
 
     def find(self, **where: Any) -> Mapping[str, Any]:
         """The first metric row with the given values, e.g. ``find(split="test", metric="map")``."""
@@ -78,71 +111,3 @@ class Report:
             if (row["mask"], row["metric"], row["k"]) == (verdict.mask, verdict.metric, verdict.k)
             and row["mean"] is not None
         }
-
-
-def write_report(
-    out: Path,
-    evaluation: Evaluation,
-    slices: Sequence[MetricRow],
-    verdict: Verdict,
-    facts: Mapping[str, Any],
-    *,
-    logical_time: int,
-) -> Report:
-    """Write a report record and open it. Arguments as the attributes of Report."""
-    with write_record(out, KIND, SCHEMA_VERSION) as (folder, meta):
-        for name, value in (("metrics", list(evaluation.rows)), ("slices", list(slices)),
-                            ("verdict", asdict(verdict)), ("facts", dict(facts))):
-            (folder / f"{name}.json").write_bytes(json_bytes(value))
-        _write_lists(folder, evaluation)
-        meta.update(
-            splits=sorted({ranked.split for ranked in evaluation.ranked}),
-            masks=sorted({ranked.mask for ranked in evaluation.ranked}),
-            models=sorted(evaluation.ranked[0].items), ks=list(evaluation.ks),
-            promote=verdict.promote, logical_time=logical_time,
-        )
-    return Report.open(out)
-
-
-def _write_lists(folder: Path, evaluation: Evaluation) -> None:
-    """Per-user values and lists, one row group per (split, mask, model): memory stays small."""
-    writers: dict[str, pq.ParquetWriter] = {}
-    try:
-        for ranked in evaluation.ranked:
-            for model in ranked.items:
-                for name, table in (("per_user", _per_user(ranked, model, evaluation.ks)),
-                                    ("predictions", _predictions(ranked, model))):
-                    if name not in writers:
-                        writers[name] = pq.ParquetWriter(
-                            folder / f"{name}.parquet", table.schema, compression="zstd")
-                    writers[name].write_table(table)
-    finally:
-        for writer in writers.values():
-            writer.close()
-
-
-def _rows_of(ranked: Ranked, model: str) -> dict[str, pa.Array]:
-    number = len(ranked.truth)
-    return {
-        **{name: pa.array([value]).take(pa.array(np.zeros(number, dtype=np.int64)))
-           for name, value in (("split", ranked.split), ("mask", ranked.mask), ("model", model))},
-        "entity": pa.array(ranked.truth.entity),
-        "time": pa.array(ranked.truth.time),
-    }
-
-
-def _per_user(ranked: Ranked, model: str, ks: Sequence[int]) -> pa.Table:
-    values = ranked.values(model, ks)
-    return pa.table(
-        _rows_of(ranked, model) | {"num_relevant": pa.array(ranked.num_relevant)}
-        | {f"{metric}_at_{k}": pa.array(column, from_pandas=True)
-           for (metric, k), column in values.items()}
-    )
-
-
-def _predictions(ranked: Ranked, model: str) -> pa.Table:
-    items = ranked.items[model]
-    listed = items >= 0  # the padding is always at the end
-    offsets = np.concatenate([[0], np.cumsum(listed.sum(axis=1))]).astype(np.int64)
-    lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(items[listed]))
-    return pa.table(_rows_of(ranked, model) | {"items": lists})

@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from model_core.config import EvaluateConfig
 from model_core.evaluation.baselines import BASELINES
 from model_core.evaluation.gains import paired_gains
 from model_core.evaluation.metrics import map_at_k
+from model_core.evaluation.record import Verdict
 from model_core.evaluation.scoring import Evaluation, json_number
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A decision with its grounds.
-
-    Attributes:
-        promote: Whether the model earns its place.
-        reason: One sentence for people.
-        model, best_baseline: What was compared; the baseline with the highest mean on
-            the deciding split, which is the hardest one to beat.
-        metric, k, split, mask: The deciding figure.
-        gain: Mean over users of model minus baseline; None where no user could be measured.
-        gain_ci_low, gain_ci_high: Paired bootstrap interval of the gain.
-    """
-
-    promote: bool
-    reason: str
-    model: str
-    best_baseline: str
-    metric: str
-    k: int
-    split: str
-    mask: str
-    gain: float | None
-    gain_ci_low: float | None
-    gain_ci_high: float | None
 
 
 def deciding_place(config: EvaluateConfig) -> tuple[str, str]:

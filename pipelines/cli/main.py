@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from model_core.errors import RelrecError
 from model_core.version import __version__
+
+if TYPE_CHECKING:
+    from pipelines.compiling import ImageChoice
 
 app = typer.Typer(
     name="relrec", no_args_is_help=True, add_completion=True, rich_markup_mode=None,
@@ -32,6 +35,14 @@ Dataset = Annotated[str, typer.Argument(
     help="RelBench-v3 folder, URI of one (gs://, s3://), or a Hub spec org/repo/name.", show_default=False)]
 Resources = Annotated[str, typer.Option(
     help="Processors, memory, GPUs and nodes of steps: laptop, cpu, small_gpu, large_gpu or a YAML file.")]
+
+PinsFile = Annotated[Path | None, typer.Option(
+    "--images", metavar="FILE", show_default=False,
+    help="Pin the images that make push wrote to this file.")]
+AllowUnpinned = Annotated[bool, typer.Option(
+    "--allow-unpinned", help="Accept images without a digest.")]
+CpuOnly = Annotated[bool, typer.Option(
+    "--cpu-only", help="Train and evaluate in the cpu image, too.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -61,7 +72,12 @@ def run_retrain(
         show_default=False)] = None,
     registry: Annotated[str | None, typer.Option(
         help="Model registry, directory or URI. [default: ROOT/registry]", show_default=False)] = None,
-    runner: Annotated[str, typer.Option(help="Where steps run: process.")] = "process",
+    runner: Annotated[str, typer.Option(
+        help="Where steps run: process, or docker (the images of make images).")] = "process",
+    containers: Annotated[list[str] | None, typer.Option(
+        "--docker", metavar="KEY=VALUE", show_default=False,
+        help="For --runner docker: network=host, memory=4g, shm=2g, user=UID:GID, env=NAME[=VALUE], "
+             "mount=PATH. Repeatable.")] = None,
     as_of: Annotated[str, typer.Option(
         help="Logical date (UTC); rows after it are cut and the newest whole window is test. "
              "Empty: the dataset's own windows.")] = "",
@@ -80,23 +96,34 @@ def run_retrain(
 
     raise typer.Exit(run(
         dataset=dataset, task=task, model=model, root=root, registry=registry, runner=runner,
-        as_of=as_of, settings=settings or [], json_path=json_path, cache=cache,
+        containers=containers or [], as_of=as_of, settings=settings or [], json_path=json_path, cache=cache,
     ))
 
 
 @compile_app.command("retrain")
 def compile_retrain(
     out: Annotated[Path, typer.Option("-o", "--out", help="YAML file to write.")] = Path("retrain.yaml"),
+    images: PinsFile = None,
+    allow_unpinned: AllowUnpinned = False,
+    cpu_only: CpuOnly = False,
     resources: Resources = "laptop",
 ) -> None:
-    """Compile the retrain pipeline.
+    """Compile the retrain pipeline for a cluster, with images pinned by digest.
 
-    Example: relrec compile retrain --resources small_gpu -o retrain.yaml
+    Example: relrec compile retrain -o retrain.yaml --images build/pins.json --resources small_gpu
     """
     from pipelines.compiling import STEPS, compile_pipeline
     from pipelines.resources import load_profile
 
-    typer.echo(f"wrote {compile_pipeline('retrain', out, load_profile(resources, STEPS))}")
+    choice = _images(images, allow_unpinned, cpu_only)
+    typer.echo(f"wrote {compile_pipeline('retrain', out, choice, load_profile(resources, STEPS))}")
+
+
+def _images(pins: Path | None, allow_unpinned: bool, cpu_only: bool) -> ImageChoice:
+    from components._images import Pins
+    from pipelines.compiling import ImageChoice
+
+    return ImageChoice(Pins.read(pins) if pins else None, allow_unpinned, cpu_only)
 
 
 @components_app.command("export")
@@ -104,14 +131,17 @@ def components_export(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Directory to write to.")
     ] = Path("component-specs"),
+    images: PinsFile = None,
+    allow_unpinned: AllowUnpinned = False,
+    cpu_only: CpuOnly = False,
 ) -> None:
     """Write one component.yaml per step, to load in pipelines of your own.
 
-    Example: relrec components export -o component-specs
+    Example: relrec components export -o component-specs --images build/pins.json
     """
     from pipelines.compiling import export_components
 
-    for path in export_components(out):
+    for path in export_components(out, _images(images, allow_unpinned, cpu_only)):
         typer.echo(f"wrote {path}")
 
 

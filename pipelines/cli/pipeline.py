@@ -21,7 +21,7 @@ def show_pipeline(name: str, resources: str) -> None:
         ConfigError: No such pipeline or profile.
     """
     profile = load_profile(resources, STEPS)
-    spec = next(yaml.safe_load_all(pipeline_yaml(name, profile)))
+    spec = next(yaml.safe_load_all(pipeline_yaml(name, resources=profile)))
     tasks = spec["root"]["dag"]["tasks"]
     console = Console(highlight=False)
     console.print(f"[bold]{escape(name)}[/], resources {escape(resources)}", soft_wrap=True)

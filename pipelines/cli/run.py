@@ -21,9 +21,7 @@ from pipelines.cli.plan import show_costs, show_forecast
 from pipelines.runs import RunRequest, run_locally
 
 if TYPE_CHECKING:
-    from pipelines.targets.process import StepRun
-
-RUNNERS = ("process",)
+    from pipelines.targets.session import StepRun
 
 #: Columns of the closing table: split, metric, heading. Few enough for 80 characters.
 _COLUMNS = (("val", "map", "val MAP"), ("test", "map", "test MAP"), ("test", "recall", "test Recall"),
@@ -38,6 +36,7 @@ def run_retrain(
     root: str | None,
     registry: str | None,
     runner: str,
+    containers: Sequence[str],
     as_of: str,
     settings: Sequence[str],
     json_path: Path | None,
@@ -48,8 +47,6 @@ def run_retrain(
     Raises:
         ConfigError: A bad setting or an unknown runner, before anything is started.
     """
-    if runner not in RUNNERS:
-        raise ConfigError("--runner", f"one of {list(RUNNERS)}", repr(runner), "use a known runner")
     config = parse_overrides([f"model.name={model}", *settings])
     base = _place(root, "--root") if root else Path("runs") / Path(dataset).name / task
     shelf = _place(registry, "--registry") if registry else (
@@ -58,7 +55,8 @@ def run_retrain(
         raise ConfigError("--json", "a file", f"the directory {json_path}", "add a file name")
     console = Console(highlight=False)
     screen = RunScreen(console)
-    request = RunRequest("retrain", dataset, task, base, shelf, as_of, config)
+    request = RunRequest("retrain", dataset, task, base, shelf, as_of, config, runner,
+                         tuple(containers))
     console.print(f"[bold]retrain[/] {escape(dataset)} · {escape(task)} → {escape(str(base))}",
                   soft_wrap=True)
     signal.signal(signal.SIGTERM, _interrupt)

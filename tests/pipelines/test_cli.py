@@ -49,7 +49,7 @@ def test_compile_does_not_import_torch(tmp_path):
     code = (
         "import sys\n"
         "from pipelines.cli.main import app\n"
-        f"try: app(['compile', 'retrain', '-o', {str(tmp_path / 'r.yaml')!r}])\n"
+        f"try: app(['compile', 'retrain', '-o', {str(tmp_path / 'r.yaml')!r}, '--allow-unpinned'])\n"
         "except SystemExit: pass\n"
         "assert 'torch' not in sys.modules\n"
     )
@@ -70,6 +70,12 @@ def test_compile_does_not_import_torch(tmp_path):
     (["validate", "./nowhere"], "nowhere"),
     (["describe", "./nowhere"], "nowhere"),
     (["compile", "retrain", "-o", "r.json"], ".yaml"),
+    (["compile", "retrain"], "--allow-unpinned"),
+    (["components", "export"], "--allow-unpinned"),
+    (["compile", "retrain", "--images", "nowhere.json"], "make push"),
+    (["run", "retrain", "--dataset", "x", "--task", "t", "--docker", "memory=1g"], "--runner docker"),
+    (["run", "retrain", "--dataset", "x", "--task", "t", "--runner", "docker", "--docker", "ram=1g"],
+     "memory"),
 ])
 def test_mistakes_are_one_line_and_exit_2(arguments, message, tmp_path):
     done = subprocess.run([*RELREC, *arguments], capture_output=True, text=True, cwd=tmp_path)
@@ -91,6 +97,6 @@ def test_validate_and_describe_show_the_demo(demo_dataset):
 
 
 def test_components_export_writes_every_step(tmp_path):
-    done = CliRunner().invoke(app, ["components", "export", "-o", str(tmp_path)])
+    done = CliRunner().invoke(app, ["components", "export", "-o", str(tmp_path), "--allow-unpinned"])
     assert done.exit_code == 0, done.output
     assert len(list(tmp_path.glob("*/component.yaml"))) == 8

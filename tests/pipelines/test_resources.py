@@ -9,7 +9,7 @@ from pipelines.resources import PRESETS, Nodes, ResourceProfile, StepResources, 
 
 
 def documents(profile):
-    spec, *platform = yaml.safe_load_all(pipeline_yaml("retrain", profile))
+    spec, *platform = yaml.safe_load_all(pipeline_yaml("retrain", resources=profile))
     executors = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
     return spec, executors
 

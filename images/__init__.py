@@ -1,0 +1,1 @@
+"""Building, checking and pushing the container images of the steps."""
