@@ -54,7 +54,8 @@ def read_roles(path: Path = FOLDER / "roles.toml") -> dict[str, Role]:
     roles = {}
     for name, table in tables.items():
         merged = tables.get(table.pop("like", ""), {}) | table
-        lists: dict[str, Any] = {key: tuple(value) for key, value in merged.items() if isinstance(value, list)}
+        lists: dict[str, Any] = {
+            key: tuple(value) for key, value in merged.items() if isinstance(value, list)}
         plain = {key: merged[key] for key in ("title", "max_mb", "first_line_of")}
         roles[name] = Role(name=name, replace=merged.get("replace", {}), **plain, **lists)
     return roles
