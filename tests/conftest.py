@@ -6,6 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.doubles.fixtures import (  # noqa: F401
+    gcs,
+    gcs_uri,
+    gcs_url,
+    make_store,
+    remote_uri,
+    s3_uri,
+    s3_url,
+)
+
 _BESIDE_THE_REPO = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

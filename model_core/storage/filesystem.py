@@ -40,6 +40,7 @@ class FilesystemStore(RemoteStore):
     """Files of an fsspec filesystem below a prefix. See ``RemoteStore`` for the arguments."""
 
     checksum: ClassVar[str] = ""
+    compares_and_swaps: ClassVar[bool] = False
 
     @cached_property
     def _fs(self) -> Any:

@@ -34,6 +34,8 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    compares_and_swaps = True
+
     @property
     def uri(self) -> str:
         return str(self.root)

@@ -53,6 +53,11 @@ class ObjectStore(Protocol):
         """Where keys begin, for people: a directory or ``gs://bucket/prefix``."""
         ...
 
+    @property
+    def compares_and_swaps(self) -> bool:
+        """Whether ``write_if`` works here; it does wherever a registry may live."""
+        ...
+
     def read(self, key: str) -> tuple[bytes, str]:
         """Content and generation of a small object; ``(b"", ABSENT)`` where there is none."""
         ...

@@ -8,6 +8,7 @@ and is therefore the same for every kind of store.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import uuid
 from abc import ABC, abstractmethod
@@ -81,6 +82,7 @@ class RemoteStore(ABC):
 
     #: Checksum that the store keeps for an object, or "" (see ``new_checksum``).
     checksum: ClassVar[str]
+    compares_and_swaps: ClassVar[bool] = True
 
     def __init__(self, location: Location, settings: StorageSettings | None = None) -> None:
         self.location = location
@@ -277,12 +279,17 @@ class RemoteStore(ABC):
             fault = self._fault(error)
             return isinstance(error, TransientFault) or (fault is not None and fault.transient)
 
+        def waiting(error: Exception, seconds: float) -> None:
+            fault = self._fault(error)
+            print(f"{self._where(key)}: {fault.found if fault else redact(str(error))}; trying again for "
+                  f"{seconds:.0f} s at most", file=sys.stderr, flush=True)
+
         try:
-            return with_retries(with_renewal, is_transient, self.settings)
+            return with_retries(with_renewal, is_transient, self.settings, waiting=waiting)
         except Exhausted as error:
             fault = self._fault(error.last) or Fault(redact(str(error.last)))
             problem = StorageError(
-                self._where(key), f"an answer within {self.settings.deadline_s:.0f} s",
+                self._where(key), f"an answer within {self.settings.deadline_s:g} s",
                 f"{fault.found} ({error.tries} tries in {error.seconds:.1f} s)", fault.fix)
         except (StorageError, Changed):
             raise
