@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, TypeVar
 
 from model_core.errors import StorageError
@@ -253,9 +253,10 @@ class RemoteStore(ABC):
         upload_tree(self, prefix, folder)
 
     def get_tree(self, prefix: str, folder: Path) -> None:
+        from model_core.storage.cache import ContentCache
         from model_core.storage.transfer import download_tree
 
-        download_tree(self, prefix, folder)
+        download_tree(self, prefix, folder, cache=ContentCache.from_environment())
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -346,6 +347,18 @@ class RemoteStore(ABC):
 
     def list(self, prefix: str) -> list[str]:
         return [info.key for info in self.list_objects(prefix)]
+
+
+def content_type(name: str) -> str:
+    """What a browser is told of an object, so that it shows a report in place of saving it.
+
+    Example:
+        >>> content_type("runs/x/report.html"), content_type("graph/indices.npy")
+        ('text/html; charset=utf-8', 'application/octet-stream')
+    """
+    known = {".html": "text/html; charset=utf-8", ".json": "application/json",
+             ".txt": "text/plain; charset=utf-8", ".md": "text/markdown; charset=utf-8"}
+    return known.get(PurePosixPath(name).suffix, "application/octet-stream")
 
 
 def _made(folder: Path) -> Path:
