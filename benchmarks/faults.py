@@ -214,7 +214,7 @@ def kill_line(kind: str, folder: Path) -> str:
         command = [sys.executable, "-m", "tests.storage.doubles.uploader", direct.uri, "tree", str(tree)]
         process = subprocess.Popen(command, env=os.environ | {variable: proxy.url}, cwd=servers.ROOT)
         deadline = time.monotonic() + 60
-        while proxy.count(writes) < 5 and time.monotonic() < deadline:
+        while len(direct.list("tree")) < 4 and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from model_core.errors import StorageError
+from model_core.storage.fault import DAMAGED, Changed, Fault
+from model_core.storage.keys import content_type
 from model_core.storage.object_store import ABSENT, Moved, ObjectInfo
 from model_core.storage.redact import redact
-from model_core.storage.remote import DAMAGED, SHA256, WRITER, Changed, Fault, RemoteStore, content_type
+from model_core.storage.remote import SHA256, WRITER, RemoteStore
 from model_core.storage.settings import StorageSettings
 from model_core.storage.uri import Location
 

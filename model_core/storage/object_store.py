@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 #: Generation of a key that holds nothing.
@@ -117,14 +117,6 @@ class ObjectStore(Protocol):
     def list(self, prefix: str) -> list[str]:
         """Keys under a prefix, sorted."""
         ...
-
-
-def check_key(key: str) -> str:
-    """The key itself, if it stays inside the store and hides nothing (no part begins with a dot)."""
-    parts = PurePosixPath(key).parts
-    outside = not parts or key.startswith("/") or any(part.startswith(".") for part in parts)
-    assert not outside, key
-    return "/".join(parts)
 
 
 def new_checksum(algorithm: str) -> Any:

@@ -13,17 +13,18 @@ import tempfile
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from model_core.errors import StorageError
+from model_core.storage.fault import DAMAGED, Changed, Fault
+from model_core.storage.keys import check_key, is_plain
 from model_core.storage.object_store import (
     ABSENT,
     Moved,
     ObjectInfo,
-    check_key,
     digest_text,
     file_digests,
     new_checksum,
@@ -39,35 +40,6 @@ T = TypeVar("T")
 _WHOLE_TRIES = 3
 #: Names of the custom metadata that relrec keeps beside an object.
 SHA256, WRITER = "relrec-sha256", "relrec-writer"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A failed request in plain words.
-
-    Attributes:
-        found: What the store answered, without secrets.
-        fix: What to do.
-        transient: Whether it may pass.
-        missing: Whether the object (not the bucket) is not there.
-        conflict: Whether a precondition did not hold.
-        stale_credentials: Whether new credentials may help.
-    """
-
-    found: str
-    fix: str = "check the network and the store's status, then run the same command again"
-    transient: bool = False
-    missing: bool = False
-    conflict: bool = False
-    stale_credentials: bool = False
-
-
-DAMAGED = Fault("a body whose checksum is wrong",
-                "store the object again: what lies there, or what travels, is damaged", transient=True)
-
-
-class Changed(Exception):
-    """The object was replaced while it was read."""
 
 
 class RemoteStore(ABC):
@@ -243,7 +215,7 @@ class RemoteStore(ABC):
         while True:
             page, token = self._request(prefix, partial(self._list_page, under, token))
             found += [replace(info, key=self._key(info.key)) for info in page
-                      if _is_plain(self._key(info.key))]
+                      if is_plain(self._key(info.key))]
             if token is None:
                 return sorted(found, key=lambda info: info.key)
 
@@ -349,24 +321,6 @@ class RemoteStore(ABC):
         return [info.key for info in self.list_objects(prefix)]
 
 
-def content_type(name: str) -> str:
-    """What a browser is told of an object, so that it shows a report in place of saving it.
-
-    Example:
-        >>> content_type("runs/x/report.html"), content_type("graph/indices.npy")
-        ('text/html; charset=utf-8', 'application/octet-stream')
-    """
-    known = {".html": "text/html; charset=utf-8", ".json": "application/json",
-             ".txt": "text/plain; charset=utf-8", ".md": "text/markdown; charset=utf-8"}
-    return known.get(PurePosixPath(name).suffix, "application/octet-stream")
-
-
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _is_plain(key: str) -> bool:
-    """Whether a key is one that relrec can use; consoles also write markers such as ``a/``."""
-    return not key.endswith("/") and key != "" and not any(
-        part.startswith(".") or not part for part in key.split("/"))

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from model_core.errors import StorageError
+from model_core.storage.fault import DAMAGED, Changed, Fault
+from model_core.storage.keys import content_type
 from model_core.storage.object_store import ABSENT, Moved, ObjectInfo
 from model_core.storage.redact import redact
-from model_core.storage.remote import DAMAGED, SHA256, WRITER, Changed, Fault, RemoteStore, content_type
+from model_core.storage.remote import SHA256, WRITER, RemoteStore
 
 _PASSING = {408, 409, 429, 500, 502, 503, 504}
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling",

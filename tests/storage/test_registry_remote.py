@@ -19,7 +19,7 @@ def test_a_registry_lives_in_a_bucket(remote_uri, tmp_path):
     assert not publish(registry, tmp_path, "b", NO).promoted
     second = publish(registry, tmp_path, "c", now=2_000)
     assert (second.promoted, second.previous) == (True, first.version)
-    again = publish(Registry(f"{remote_uri}/models"), tmp_path, "c")
+    again = publish(registry, tmp_path, "c")
     assert (again.version, again.promoted) == (second.version, False)
     assert registry.rollback(now=3_000).version == first.version
     assert [entry.serial for entry in registry.history()] == [1, 2, 3]
@@ -43,36 +43,34 @@ class Meeting:
         return self._store.write_if(key, data, generation)
 
 
-@pytest.mark.parametrize("present", [False, True])
-def test_of_many_promotions_at_once_one_wins_and_the_others_learn_who(remote_uri, tmp_path, present):
-    if present:
-        publish(Registry(remote_uri), tmp_path, "before")
-    names, outcome = "abcd", {}
-    barrier = threading.Barrier(len(names))
-    for name in names:
-        bundle(tmp_path, name)
+def test_of_many_promotions_at_once_one_wins_and_the_others_learn_who(remote_uri, tmp_path):
+    stores = [open_store(remote_uri, settings=QUICK) for _ in range(3)]
+    barrier = threading.Barrier(len(stores))
+    for race in range(2):  # for the first pointer, and for one that is there
+        outcome = {}
+        for name in range(len(stores)):
+            bundle(tmp_path, f"{race}{name}")
 
-    def run(name):
-        store = Meeting(open_store(remote_uri, settings=QUICK), barrier)
-        try:
-            outcome[name] = publish(Registry(store), tmp_path, name)
-        except RegistryError as error:
-            outcome[name] = error
+        def run(name, race=race, outcome=outcome):
+            try:
+                outcome[name] = publish(Registry(Meeting(stores[name], barrier)), tmp_path, f"{race}{name}")
+            except RegistryError as error:
+                outcome[name] = error
 
-    threads = [threading.Thread(target=run, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    winners = [value for value in outcome.values() if not isinstance(value, Exception)]
-    losers = [value for value in outcome.values() if isinstance(value, Exception)]
-    registry = Registry(remote_uri)
-    assert len(winners) == 1
-    assert winners[0].promoted
-    assert registry.champion().version == winners[0].version
-    assert registry.champion().serial == 1 + present
-    assert all(winners[0].version in str(loser) for loser in losers)
-    assert len(registry.versions()) == len(names) + present, "losers are kept, only not promoted"
+        threads = [threading.Thread(target=run, args=(name,)) for name in range(len(stores))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        winners = [value for value in outcome.values() if not isinstance(value, Exception)]
+        losers = [value for value in outcome.values() if isinstance(value, Exception)]
+        registry = Registry(stores[0])
+        assert len(winners) == 1
+        assert winners[0].promoted
+        assert registry.champion().version == winners[0].version
+        assert registry.champion().serial == 1 + race
+        assert all(winners[0].version in str(loser) for loser in losers)
+        assert len(registry.versions()) == len(stores) * (race + 1), "losers are kept, only not promoted"
 
 
 def test_where_nothing_compares_and_swaps_there_is_no_registry(tmp_path):
