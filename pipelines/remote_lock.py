@@ -49,6 +49,7 @@ class RemoteLock:
             ConfigError: Another run does.
         """
         self._take()
+        self._end.clear()
         beat = threading.Thread(target=self._beat, name="lock", daemon=True)
         beat.start()
         try:

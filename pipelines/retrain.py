@@ -36,9 +36,9 @@ def retrain(
     """Retrain a graph recommender on relational tables and publish it if it is better.
 
     Args:
-        dataset: RelBench-v3 folder or Hub spec.
+        dataset: RelBench-v3 folder, URI of one (gs://, s3://) or Hub spec.
         task: Recommendation task of the dataset.
-        registry: Directory of the model registry.
+        registry: Directory or URI (gs://, s3://) of the model registry.
         as_of: Logical date; empty for the dataset's own windows.
         source_fingerprint: Digest of the source files, so that unchanged data hits the cache.
         checkpoint_root: Directory for resume states of training.

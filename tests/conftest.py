@@ -1,12 +1,30 @@
 """Fixtures that every test may use."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.storage.doubles.fixtures import (  # noqa: F401
+    gcs,
+    gcs_uri,
+    gcs_url,
+    make_store,
+    remote_uri,
+    s3_uri,
+    s3_url,
+)
+
 _BESIDE_THE_REPO = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or fills the user's cache of fetched files."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RELREC_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

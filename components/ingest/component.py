@@ -17,7 +17,7 @@ def ingest(
     """Check a RelBench-v3 dataset and freeze it as a snapshot.
 
     Args:
-        dataset: Folder with manifest.yaml, or a Hub spec org/repo/name.
+        dataset: Folder or URI (gs://, s3://) with manifest.yaml, or a Hub spec org/repo/name.
         task: Name of a recommendation task of the dataset.
         snapshot: Validated tables, task and stored labels (record: snapshot).
         profile: What the tables hold, as a page.

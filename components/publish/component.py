@@ -18,7 +18,7 @@ def publish(
     Args:
         bundle: Exported model (record: bundle).
         report: Holds the verdict (record: report).
-        registry: Directory of the model registry.
+        registry: Directory or URI (gs://, s3://) of the model registry.
         publication: What was published and who is champion now (JSON).
         run_name: Name of the run, kept in the registry's log.
     """

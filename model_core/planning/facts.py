@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from model_core.config import GraphConfig
 from model_core.errors import DataError
 from model_core.tables.relbench import Source, SourceTable, open_source, read_task, task_folder
+from model_core.tables.remote import naming_the_source
 from model_core.tables.snapshot import SPLITS, TaskSpec
 
 #: Rows of a table that are decoded to see how wide its values are.
@@ -93,6 +94,7 @@ class DatasetFacts:
         return 2 * sum(table.num_rows * len(table.source.fkeys) for table in self.tables.values())
 
 
+@naming_the_source
 def look_at(dataset: str, task: str, config: GraphConfig, *, stored_labels: bool = True) -> DatasetFacts:
     """Read manifests, footers and the first rows of every table.
 

@@ -112,7 +112,8 @@ class ContentCache:
 
     def remember(self, identity: str, sha256: str) -> None:
         """Note what ``known`` will say."""
-        write_atomically(self._name(identity), sha256.encode())
+        with contextlib.suppress(OSError):
+            write_atomically(self._name(identity), sha256.encode())
 
     def tree(self, name: str, build: Callable[[Path], None]) -> Path:
         """A directory that is built once and stays while any process that asked for it lives.
@@ -120,10 +121,17 @@ class ContentCache:
         Args:
             name: Its name, from its content.
             build: Fills a new, empty directory.
+
+        Raises:
+            ConfigError: The cache's folder cannot be written to.
         """
         folder = self.root / "trees" / name
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._lease(folder)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self._lease(folder)
+        except OSError as error:
+            raise ConfigError("RELREC_CACHE_DIR", "a folder that can be written to",
+                              f"{self.root} ({error.strerror})", "set it to one") from error
         if not folder.is_dir():
             temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))
             try:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from model_core.errors import ConfigError, StorageError
+from model_core.storage.fault import Changed, Fault
 from model_core.storage.object_store import Moved, ObjectInfo
 from model_core.storage.redact import redact
-from model_core.storage.remote import Changed, Fault, RemoteStore
+from model_core.storage.remote import RemoteStore
 from model_core.storage.uri import Location
 
 _IDENTITY = ("etag", "ETag", "generation", "md5", "content_md5", "version_id", "mtime", "last_modified",
@@ -40,6 +41,7 @@ class FilesystemStore(RemoteStore):
     """Files of an fsspec filesystem below a prefix. See ``RemoteStore`` for the arguments."""
 
     checksum: ClassVar[str] = ""
+    compares_and_swaps: ClassVar[bool] = False
 
     @cached_property
     def _fs(self) -> Any:

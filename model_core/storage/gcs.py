@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from model_core.errors import StorageError
+from model_core.storage.fault import DAMAGED, Changed, Fault
+from model_core.storage.keys import content_type
 from model_core.storage.object_store import ABSENT, Moved, ObjectInfo
 from model_core.storage.redact import redact
-from model_core.storage.remote import DAMAGED, SHA256, WRITER, Changed, Fault, RemoteStore
+from model_core.storage.remote import SHA256, WRITER, RemoteStore
 from model_core.storage.settings import StorageSettings
 from model_core.storage.uri import Location
 
@@ -92,7 +94,7 @@ class GcsStore(RemoteStore):
         blob.metadata = dict(metadata)
         condition = {} if generation is None else {
             "if_generation_match": 0 if generation == ABSENT else int(generation)}
-        blob.upload_from_string(data, content_type="application/octet-stream", checksum="crc32c",
+        blob.upload_from_string(data, content_type=content_type(name), checksum="crc32c",
                                 retry=None, timeout=self._timeout, **condition)
         return _info(blob)
 
@@ -105,7 +107,7 @@ class GcsStore(RemoteStore):
             # The store refuses to finish an object with another checksum, so none is ever seen.
             blob.crc32c = digest.removeprefix("crc32c:")
             url = self._request(key, partial(
-                blob.create_resumable_upload_session, content_type="application/octet-stream", size=size,
+                blob.create_resumable_upload_session, content_type=content_type(name), size=size,
                 checksum=None, retry=None, timeout=self._timeout))
             done = _Upload(self, key, url, path, size, moved).run()
             if done is not None:

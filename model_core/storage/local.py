@@ -14,7 +14,8 @@ from pathlib import Path
 
 from model_core.errors import ArtifactError, RegistryError
 from model_core.records import file_sha256, write_atomically
-from model_core.storage.object_store import ABSENT, Moved, ObjectInfo, check_key
+from model_core.storage.keys import check_key
+from model_core.storage.object_store import ABSENT, Moved, ObjectInfo
 
 
 class LocalStore:
@@ -33,6 +34,8 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    compares_and_swaps = True
 
     @property
     def uri(self) -> str:

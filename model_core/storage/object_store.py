@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 #: Generation of a key that holds nothing.
@@ -51,6 +51,11 @@ class ObjectStore(Protocol):
     @property
     def uri(self) -> str:
         """Where keys begin, for people: a directory or ``gs://bucket/prefix``."""
+        ...
+
+    @property
+    def compares_and_swaps(self) -> bool:
+        """Whether ``write_if`` works here; it does wherever a registry may live."""
         ...
 
     def read(self, key: str) -> tuple[bytes, str]:
@@ -112,14 +117,6 @@ class ObjectStore(Protocol):
     def list(self, prefix: str) -> list[str]:
         """Keys under a prefix, sorted."""
         ...
-
-
-def check_key(key: str) -> str:
-    """The key itself, if it stays inside the store and hides nothing (no part begins with a dot)."""
-    parts = PurePosixPath(key).parts
-    outside = not parts or key.startswith("/") or any(part.startswith(".") for part in parts)
-    assert not outside, key
-    return "/".join(parts)
 
 
 def new_checksum(algorithm: str) -> Any:

@@ -8,21 +8,23 @@ and is therefore the same for every kind of store.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from model_core.errors import StorageError
+from model_core.storage.fault import DAMAGED, Changed, Fault
+from model_core.storage.keys import check_key, is_plain
 from model_core.storage.object_store import (
     ABSENT,
     Moved,
     ObjectInfo,
-    check_key,
     digest_text,
     file_digests,
     new_checksum,
@@ -40,35 +42,6 @@ _WHOLE_TRIES = 3
 SHA256, WRITER = "relrec-sha256", "relrec-writer"
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A failed request in plain words.
-
-    Attributes:
-        found: What the store answered, without secrets.
-        fix: What to do.
-        transient: Whether it may pass.
-        missing: Whether the object (not the bucket) is not there.
-        conflict: Whether a precondition did not hold.
-        stale_credentials: Whether new credentials may help.
-    """
-
-    found: str
-    fix: str = "check the network and the store's status, then run the same command again"
-    transient: bool = False
-    missing: bool = False
-    conflict: bool = False
-    stale_credentials: bool = False
-
-
-DAMAGED = Fault("a body whose checksum is wrong",
-                "store the object again: what lies there, or what travels, is damaged", transient=True)
-
-
-class Changed(Exception):
-    """The object was replaced while it was read."""
-
-
 class RemoteStore(ABC):
     """An object store on the other side of a network.
 
@@ -81,6 +54,7 @@ class RemoteStore(ABC):
 
     #: Checksum that the store keeps for an object, or "" (see ``new_checksum``).
     checksum: ClassVar[str]
+    compares_and_swaps: ClassVar[bool] = True
 
     def __init__(self, location: Location, settings: StorageSettings | None = None) -> None:
         self.location = location
@@ -241,7 +215,7 @@ class RemoteStore(ABC):
         while True:
             page, token = self._request(prefix, partial(self._list_page, under, token))
             found += [replace(info, key=self._key(info.key)) for info in page
-                      if _is_plain(self._key(info.key))]
+                      if is_plain(self._key(info.key))]
             if token is None:
                 return sorted(found, key=lambda info: info.key)
 
@@ -251,9 +225,10 @@ class RemoteStore(ABC):
         upload_tree(self, prefix, folder)
 
     def get_tree(self, prefix: str, folder: Path) -> None:
+        from model_core.storage.cache import ContentCache
         from model_core.storage.transfer import download_tree
 
-        download_tree(self, prefix, folder)
+        download_tree(self, prefix, folder, cache=ContentCache.from_environment())
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -277,12 +252,17 @@ class RemoteStore(ABC):
             fault = self._fault(error)
             return isinstance(error, TransientFault) or (fault is not None and fault.transient)
 
+        def waiting(error: Exception, seconds: float) -> None:
+            fault = self._fault(error)
+            print(f"{self._where(key)}: {fault.found if fault else redact(str(error))}; trying again for "
+                  f"{seconds:.0f} s at most", file=sys.stderr, flush=True)
+
         try:
-            return with_retries(with_renewal, is_transient, self.settings)
+            return with_retries(with_renewal, is_transient, self.settings, waiting=waiting)
         except Exhausted as error:
             fault = self._fault(error.last) or Fault(redact(str(error.last)))
             problem = StorageError(
-                self._where(key), f"an answer within {self.settings.deadline_s:.0f} s",
+                self._where(key), f"an answer within {self.settings.deadline_s:g} s",
                 f"{fault.found} ({error.tries} tries in {error.seconds:.1f} s)", fault.fix)
         except (StorageError, Changed):
             raise
@@ -344,9 +324,3 @@ class RemoteStore(ABC):
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _is_plain(key: str) -> bool:
-    """Whether a key is one that relrec can use; consoles also write markers such as ``a/``."""
-    return not key.endswith("/") and key != "" and not any(
-        part.startswith(".") or not part for part in key.split("/"))

@@ -11,6 +11,9 @@ from model_core.storage.settings import StorageSettings
 
 T = TypeVar("T")
 
+#: A fault is worth a line when it lasts for longer than this.
+SILENT_S = 10.0
+
 
 class Exhausted(Exception):
     """The last try failed, too.
@@ -35,6 +38,7 @@ def with_retries(
     is_transient: Callable[[Exception], bool],
     settings: StorageSettings,
     *,
+    waiting: Callable[[Exception, float], None] = lambda error, seconds: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
@@ -48,13 +52,15 @@ def with_retries(
         operation: What to do; must be safe to repeat.
         is_transient: Whether a fault may pass.
         settings: Deadline and pauses.
+        waiting: Told of the fault and the seconds that are left, once it has lasted for
+            ``SILENT_S`` and every ``SILENT_S`` from then on.
         clock, sleep: Time; tests pass their own.
 
     Raises:
         Exhausted: The deadline is over.
     """
     draw = random.SystemRandom()
-    started = clock()
+    started = told = clock()
     tries = 0
     while True:
         tries += 1
@@ -68,4 +74,7 @@ def with_retries(
             pause = draw.uniform(0, bound)
             if spent + pause > settings.deadline_s and tries > 1:
                 raise Exhausted(error, tries, spent) from error
+            if clock() - told > SILENT_S:
+                told = clock()
+                waiting(error, max(settings.deadline_s - spent, 0.0))
             sleep(min(pause, max(settings.deadline_s - spent, 0.0)))

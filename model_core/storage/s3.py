@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from model_core.errors import StorageError
+from model_core.storage.fault import DAMAGED, Changed, Fault
+from model_core.storage.keys import content_type
 from model_core.storage.object_store import ABSENT, Moved, ObjectInfo
 from model_core.storage.redact import redact
-from model_core.storage.remote import DAMAGED, SHA256, WRITER, Changed, Fault, RemoteStore
+from model_core.storage.remote import SHA256, WRITER, RemoteStore
 
 _PASSING = {408, 409, 429, 500, 502, 503, 504}
 _PASSING_CODES = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling",
@@ -83,14 +85,14 @@ class S3Store(RemoteStore):
             if _status(error) in (412, 416):
                 raise Changed(info.key) from error
             raise
-        return sync(self._fs.loop, answer["Body"].read, timeout=self.settings.deadline_s + 1)
+        return sync(self._fs.loop, _body, answer["Body"])
 
     def _put_bytes(self, name: str, data: bytes, generation: str | None, metadata: Mapping[str, str],
                    ) -> ObjectInfo:
         condition = {} if generation is None else (
             {"IfNoneMatch": "*"} if generation == ABSENT else {"IfMatch": generation})
         answer = self._call("put_object", name, Body=data, ContentMD5=_md5(data),
-                            Metadata=dict(metadata), **condition)
+                            ContentType=content_type(name), Metadata=dict(metadata), **condition)
         return _info(name, {"Metadata": metadata} | answer, len(data))
 
     def _put_large(self, name: str, path: Path, size: int, digest: str, metadata: Mapping[str, str],
@@ -98,7 +100,8 @@ class S3Store(RemoteStore):
         key = self._key(name)
         part_size = max(self.settings.chunk_bytes, _LEAST_PART, -(-size // _MAX_PARTS))
         upload = self._request(key, lambda: self._call(
-            "create_multipart_upload", name, Metadata=dict(metadata)))["UploadId"]
+            "create_multipart_upload", name, ContentType=content_type(name),
+            Metadata=dict(metadata)))["UploadId"]
         try:
             parts: list[dict[str, Any]] = []
             sent = 0
@@ -195,6 +198,8 @@ def _answered(status: int, code: str, text: str) -> Fault:
     found = f"HTTP {status} {code}: {text}".rstrip(": ")
     if code in _OLD_CREDENTIALS or status == 401:
         return Fault(f"{found} (token expired or not accepted)", _LOGIN, stale_credentials=True)
+    if status == 400 and code == "400":
+        return Fault(f"{found} (no reason given, as for an expired token)", _LOGIN, stale_credentials=True)
     if code in _PASSING_CODES or status in _PASSING:
         return Fault(found, transient=True)
     if status == 412:
@@ -218,10 +223,19 @@ def _status(error: BaseException) -> int:
 
 def _info(name: str, answer: Mapping[str, Any], size: int) -> ObjectInfo:
     etag = str(answer["ETag"]).strip('"')
-    # Only the ETag of an object written in one request is its MD5, and not even that with KMS.
-    is_md5 = len(etag) == 32 and "-" not in etag and "ServerSideEncryption" not in answer
+    # Only the ETag of an object written in one request is its MD5, and not with keys of one's own.
+    own_key = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms") or (
+        "SSECustomerAlgorithm" in answer)
+    is_md5 = len(etag) == 32 and "-" not in etag and not own_key
     return ObjectInfo(name, int(size), f'"{etag}"', f"{'md5' if is_md5 else 'etag'}:{etag}",
                       answer.get("Metadata", {}).get(SHA256))
+
+
+async def _body(stream: Any) -> bytes:
+    try:
+        return await stream.read()
+    finally:
+        stream.close()  # a body that was not read to its end must not go back into the pool
 
 
 def _md5(data: bytes) -> str:

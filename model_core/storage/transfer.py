@@ -103,7 +103,9 @@ def upload_tree(
             store.put(key, folder / name, counter.add)
 
     each(store, send, index.files)
-    if not store.write_if(f"{prefix}/{index.name}", index.data, ABSENT):
+    if not store.compares_and_swaps:
+        store.write(f"{prefix}/{index.name}", index.data)
+    elif not store.write_if(f"{prefix}/{index.name}", index.data, ABSENT):
         # Somebody else finished a tree here first. It is immutable, so theirs is the one.
         there = tree_index(store, prefix)
         if there is None or there.files != index.files:

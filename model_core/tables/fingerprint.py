@@ -9,9 +9,10 @@ from model_core.errors import DataError
 from model_core.records import file_sha256, json_bytes
 from model_core.storage.uri import is_remote
 from model_core.tables.relbench import open_source, task_folder
-from model_core.tables.remote import remote_digests
+from model_core.tables.remote import naming_the_source, remote_digests
 
 
+@naming_the_source
 def source_fingerprint(dataset: str, task: str) -> str:
     """SHA-256 over the manifests, tables and labels that a run would read.
 

@@ -22,7 +22,7 @@ from model_core.tables.manifest import (
     read_yaml,
     require_keys,
 )
-from model_core.tables.remote import fetch_dataset
+from model_core.tables.remote import fetch_dataset, naming_the_source
 from model_core.tables.snapshot import TaskSpec
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]*")
@@ -67,6 +67,7 @@ class Source:
         return self.path / "db" / f"{table}.parquet"
 
 
+@naming_the_source
 def open_source(dataset: str, *, tables: bool = True) -> Source:
     """Find a dataset and read its manifest.
 

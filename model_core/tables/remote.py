@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
-from model_core.errors import DataError
+from model_core.errors import DataError, RelrecError
 from model_core.records import file_sha256, json_bytes
 from model_core.storage.cache import ContentCache
 from model_core.storage.object_store import ObjectInfo, ObjectStore
 from model_core.storage.opening import open_store
 from model_core.storage.progress import Counter, ProgressLines
 from model_core.storage.transfer import each
-from model_core.storage.uri import parse_location
+from model_core.storage.uri import is_remote, parse_location
 from model_core.tables.manifest import MANIFEST_FILE
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: A dataset's folder in the cache.
+_IN_CACHE = re.compile(r"\S*/trees/dataset-[0-9a-f]{32}")
 #: What belongs to a dataset; anything else under the prefix is left where it is.
 _PART_OF_DATASET = re.compile(r"manifest\.yaml|db/[^/]+\.parquet|tasks/[^/]+/[^/]+\.(yaml|parquet)")
 #: Of these no bytes of tables or labels are needed.
 _MANIFEST = re.compile(r"(.*/)?[^/]+\.yaml")
+
+
+def naming_the_source(function: F) -> F:
+    """For functions of a dataset: their errors name its URI and not the cache it was fetched to."""
+
+    @functools.wraps(function)
+    def named(dataset: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(dataset, *args, **kwargs)
+        except RelrecError as error:
+            if not is_remote(dataset) or not _IN_CACHE.search(error.where):
+                raise
+            where = _IN_CACHE.sub(lambda found: dataset.rstrip("/"), error.where)
+            raise type(error)(where, error.expected, error.found, error.fix) from error
+
+    return named  # type: ignore[return-value]
 
 
 def fetch_dataset(uri: str, *, tables: bool = True, cache: ContentCache | None = None) -> Path:

@@ -18,6 +18,7 @@ from model_core.tables.findings import Findings
 from model_core.tables.labels import read_stored_labels
 from model_core.tables.reading import CheckedTable, hide_columns, read_tables
 from model_core.tables.relbench import Source, open_source, read_task, task_folder, task_names
+from model_core.tables.remote import naming_the_source
 from model_core.tables.routes import shortest_routes
 from model_core.tables.snapshot import TableSchema, TaskSpec
 from model_core.tables.sql import LabelSource, check_task_sql, run_task_sql
@@ -109,6 +110,7 @@ def validate_dataset(dataset: str, task: str | None) -> ValidationReport:
     )
 
 
+@naming_the_source
 def check(dataset: str, task: str | None, as_of: int | None = None) -> Checked:
     """Run every check.
 

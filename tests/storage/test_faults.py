@@ -9,10 +9,10 @@ import pytest
 from model_core.errors import StorageError
 from model_core.storage.object_store import ABSENT
 from model_core.storage.opening import open_store
-from tests.storage.conftest import QUICK
 from tests.storage.doubles.fault_proxy import Fault, fault_proxy
+from tests.storage.doubles.fixtures import QUICK
 
-BRIEF = dataclasses.replace(QUICK, deadline_s=0.6, timeout_s=0.3)
+BRIEF = dataclasses.replace(QUICK, deadline_s=0.3, timeout_s=0.2)
 PASSING = [
     Fault("latency"), Fault("status", times=3, status=503), Fault("status", times=3, status=429),
     Fault("status", times=2, status=500), Fault("reset_before", times=2), Fault("reset_after"),
@@ -20,10 +20,6 @@ PASSING = [
 ]
 LASTING = [Fault("status", times=None, status=503), Fault("status", times=None, status=429),
            Fault("reset_before", times=None), Fault("stall", times=None)]
-
-
-def _name(fault):
-    return f"{fault.kind}-{fault.status}" if fault.kind == "status" else fault.kind
 
 
 @pytest.fixture
@@ -41,38 +37,42 @@ def again(fault):
     return Fault(fault.kind, fault.times, fault.skip, fault.match, fault.status, fault.headers, fault.body)
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=_name)
-def test_a_fault_that_passes_costs_only_time(proxied, tmp_path, fault):
+def test_a_fault_that_passes_costs_only_time(proxied, tmp_path):
     proxy, store = proxied
-    data = os.urandom(5_300_000)
+    data = os.urandom(2_300_000 if store.uri.startswith("gs") else 5_300_000)
     (tmp_path / "in").write_bytes(data)
-    proxy.faults = [again(fault)]
-    store.put("file", tmp_path / "in")
-    proxy.faults = [again(fault)]
-    store.get("file", tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == data
-    proxy.faults = [again(fault)]
-    assert store.write_if("pointer", b"1", ABSENT)
-    proxy.faults = [again(fault)]
-    assert store.read("pointer")[0] == b"1"
-    proxy.faults = [again(fault)]
-    assert store.list("") == ["file", "pointer"]
+    for number, fault in enumerate(PASSING):
+        def hit(fault=fault):
+            assert not any(waiting.times for waiting in proxy.faults), f"{fault} did not hit"
+            proxy.faults = [again(fault)]
+
+        hit()
+        store.put(f"{number}/file", tmp_path / "in")
+        hit()
+        store.get(f"{number}/file", tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == data
+        hit()
+        assert store.write_if(f"{number}/pointer", b"1", ABSENT)
+        hit()
+        assert store.read(f"{number}/pointer")[0] == b"1"
+        hit()
+        assert store.list(f"{number}") == [f"{number}/file", f"{number}/pointer"]
 
 
-@pytest.mark.parametrize("fault", LASTING, ids=_name)
-def test_a_fault_that_lasts_ends_in_time_with_a_clear_error(proxied, tmp_path, fault):
+def test_a_fault_that_lasts_ends_in_time_with_a_clear_error(proxied, tmp_path):
     proxy, patient = proxied
     store = open_store(patient.uri, settings=BRIEF)
     assert store.stat("warm") is None
     (tmp_path / "in").write_bytes(b"1" * 2_000_000)
-    proxy.faults = [fault]
-    for call in (lambda: store.put("file", tmp_path / "in"), lambda: store.read("x"),
-                 lambda: store.write_if("x", b"", ABSENT)):
-        started = time.monotonic()
-        with pytest.raises(StorageError, match=r"answer within 1 s.*tries in") as caught:
-            call()
-        assert time.monotonic() - started < BRIEF.deadline_s + 2 * BRIEF.timeout_s + 1
-        assert caught.value.where.startswith(store.uri)
+    for fault in LASTING:
+        proxy.faults = [fault]
+        for call in (lambda: store.put("file", tmp_path / "in"), lambda: store.read("x"),
+                     lambda: store.write_if("x", b"", ABSENT)):
+            started = time.monotonic()
+            with pytest.raises(StorageError, match=r"answer within 0.3 s.*tries in") as caught:
+                call()
+            assert time.monotonic() - started < BRIEF.deadline_s + 2 * BRIEF.timeout_s + 1
+            assert caught.value.where.startswith(store.uri)
     proxy.faults = []
     assert store.list("") == []
 

@@ -25,19 +25,19 @@ def test_read_and_write_if(make_store):
     assert store.list("") == ["a/b.json"]
 
 
-@pytest.mark.parametrize("size", [0, 5, (1 << 20) + 1, 6_000_000])
-def test_files_of_any_size_come_back_whole(make_store, tmp_path, size):
-    store, seen = make_store(), []
-    (tmp_path / "in").write_bytes(os.urandom(size))
-    put = store.put("x/file", tmp_path / "in", seen.append)
-    assert (put.key, put.size) == ("x/file", size)
-    assert sum(seen) == size
-    there = store.stat("x/file")
-    assert (there.size, there.generation, there.digest) == (size, put.generation, put.digest)
-    got = store.get("x/file", tmp_path / "new" / "out", sha256=there.sha256)
-    assert got == there
-    assert (tmp_path / "new" / "out").read_bytes() == (tmp_path / "in").read_bytes()
-    assert [(info.key, info.size) for info in store.list_objects("x")] == [("x/file", size)]
+def test_files_of_any_size_come_back_whole(make_store, tmp_path):
+    store = make_store()
+    for size in (0, 5, (1 << 20) + 1, 6_000_000):
+        seen, key = [], f"x{size}/file"
+        (tmp_path / "in").write_bytes(os.urandom(size))
+        put = store.put(key, tmp_path / "in", seen.append)
+        assert (put.key, put.size) == (key, size)
+        assert sum(seen) == size
+        there = store.stat(key)
+        assert (there.size, there.generation, there.digest) == (size, put.generation, put.digest)
+        assert store.get(key, tmp_path / "new" / "out", sha256=there.sha256) == there
+        assert (tmp_path / "new" / "out").read_bytes() == (tmp_path / "in").read_bytes()
+        assert [(info.key, info.size) for info in store.list_objects(f"x{size}")] == [(key, size)]
 
 
 def test_absent_and_deleted_objects(make_store, tmp_path):
@@ -69,12 +69,11 @@ def test_another_digest_is_refused(make_store, tmp_path):
     assert list(tmp_path.glob("*x*")) == []
 
 
-@pytest.mark.parametrize("present", [False, True])
-def test_one_of_many_racers_wins(make_store, present):
+def test_one_of_many_racers_wins(make_store):
     stores = [make_store() for _ in range(4)]
-    for attempt in range(3):
+    for attempt in range(6):
         key = f"pointer{attempt}"
-        if present:
+        if attempt % 2:
             stores[0].write(key, b"old")
         start, won = threading.Barrier(len(stores)), []
 
@@ -119,9 +118,9 @@ def test_keys_stay_inside(make_store, key):
 
 
 def test_a_wrong_bucket_is_not_an_empty_one(remote_uri):
-    wrong = remote_uri.replace("//bucket", "//no-such-bucket")
+    wrong = open_store(remote_uri.replace("//bucket", "//no-such-bucket"))
     for call in (lambda store: store.read("x"), lambda store: store.stat("x"), lambda store: store.list(""),
                  lambda store: store.write("x", b"")):
         with pytest.raises(StorageError, match="no-such-bucket") as caught:
-            call(open_store(wrong))
+            call(wrong)
         assert "create the bucket" in caught.value.fix or "check the name" in caught.value.fix

@@ -122,6 +122,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client hung up, as clients do
+            super().handle()
+
     def handle_any(self) -> None:
         proxy, size = self.proxy, int(self.headers.get("Content-Length") or 0)
         fault = proxy.next_fault(self.command, self.path, dict(self.headers))
@@ -181,7 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in ({"Content-Length": str(size)} | headers).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
         self.wfile.flush()
 
     def _reset(self) -> None:
