@@ -24,7 +24,7 @@ from kfp import local
 from components._images import image
 from pipelines.targets import containers
 from pipelines.targets.containers import ContainerSettings
-from pipelines.targets.engine import connect, has_gpu, require_images
+from pipelines.targets.engine import connect, has_gpu, has_image, require_images
 from pipelines.targets.session import Listener, Session, StepRun, Task, orchestrate
 
 _STOP_S = 10
@@ -68,7 +68,7 @@ def run_pipeline(
     client = connect()
     with contextlib.closing(client):
         images = _images_of(yaml)
-        gpu = has_gpu(client)
+        gpu = has_gpu(client) and has_image(client, image("gpu"))
         substitutes = {} if gpu else {image("gpu"): image("cpu")}
         require_images(client, (substitutes.get(name, name) for name in images))
         _remove_leftovers(client, root)
@@ -78,7 +78,9 @@ def run_pipeline(
     user = containers.user_of(settings, os.getuid(), os.getgid())
     for folder in (root, *writable):
         folder.mkdir(parents=True, exist_ok=True)
-        if os.getuid() == 0:
+    if os.getuid() == 0:
+        root.chmod(root.stat().st_mode | 0o070)
+        for folder in (root / "checkpoints", *writable):
             containers.let_group_write(folder)
     session = Session({name: StepRun(name) for name in steps}, listener, output or (lambda chunk: None))
     handler = Containers(session, settings, root, substitutes, gpu,
@@ -141,7 +143,10 @@ class Containers:
         """State of the ended container; while it runs, its output goes to log and screen."""
         from docker.errors import APIError
 
-        container = client.containers.create(labels={_LABEL: str(self.root)}, **options)
+        try:
+            container = client.containers.create(labels={_LABEL: str(self.root)}, **options)
+        except APIError as error:
+            return {"ExitCode": 125, "Error": error.explanation or str(error)}
         try:
             # Attached before it starts, so the first line is not missed.
             chunks = container.attach(stdout=True, stderr=True, stream=True, logs=True)

@@ -126,6 +126,13 @@ def test_a_command_that_is_not_there(tmp_path, record):
     assert "no-such-program" in step.error
 
 
+def test_a_network_that_is_not_there(yaml, tmp_path, client):
+    steps = run(yaml, tmp_path / "r", "a", "b", settings=ContainerSettings(network="no-such-network"))
+    assert steps["first"].status == "failed"
+    assert "no-such-network" in steps["first"].error
+    assert not left(client, tmp_path / "r")
+
+
 def test_a_missing_image_is_told_before_anything_starts(yaml, tmp_path):
     other = tmp_path / "other.yaml"
     other.write_text(yaml.read_text().replace(image("cpu"), "relrec.invalid/none:1"))

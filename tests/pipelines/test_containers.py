@@ -28,7 +28,9 @@ def test_settings(tmp_path):
     assert parse_container_settings(["network=none"], network="host").network == "none"
 
 
-@pytest.mark.parametrize("pair", ["memory", "memory=", "ram=2g", "", "mount=/no/such/path"])
+@pytest.mark.parametrize("pair", [
+    "memory", "memory=", "ram=2g", "", "mount=/no/such/path", "memory=much", "shm=1.5g", "memory=0g",
+])
 def test_bad_settings(pair):
     with pytest.raises(ConfigError, match="--docker"):
         parse_container_settings([pair])
