@@ -7,12 +7,18 @@ BIN := $(VENV)/bin
 # (A CPU wheel in a directory that pip's find-links names is used without this.)
 TORCH_INDEX ?=
 JOBS ?= 2
+# Images: which to build, from which base (empty: the digest in the Dockerfile), to which registry.
+ROLES ?= cpu serve
+BASE ?=
+CA ?=
+REGISTRY ?=
+TOOLS := build/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench lock compile clean
+.PHONY: help setup demo test test-docker lint bench lock compile images push scan clean
 
 help: ## List every verb
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## Make .venv with everything pinned
 
@@ -30,6 +36,9 @@ demo: setup ## Run the whole pipeline on the embedded shop and say where the rep
 
 test: setup ## Run the tests (no GPU, Docker or network needed)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+
+test-docker: setup ## Run the tests that need a Docker engine and make images
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m docker tests/docker
 
 lint: setup ## Style, types and import rules
 	$(BIN)/ruff check .
@@ -55,6 +64,21 @@ lock: ## Make requirements.lock anew from the ranges in pyproject.toml
 	build/lock/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '.[dev]'
 	build/lock/bin/python -m pip freeze --all --exclude relrec --exclude pip | sed 's/+cpu//' > requirements.lock
 	rm -rf build/lock
+
+$(TOOLS)/.ready: images/requirements-build.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --no-deps -r images/requirements-build.txt
+	@touch $@
+
+images: $(TOOLS)/.ready ## Build the images of ROLES, from BASE if given; print sizes and times
+	$(TOOLS)/bin/python -m images.build $(ROLES) $(if $(BASE),--base $(BASE)) $(if $(CA),--ca $(CA))
+
+push: $(TOOLS)/.ready ## Push them to REGISTRY and write build/pins.json for relrec compile
+	@test -n "$(REGISTRY)" || { echo "make push needs REGISTRY=registry.example.org/team" >&2; exit 2; }
+	$(TOOLS)/bin/python -m images.push $(REGISTRY)
+
+scan: $(TOOLS)/.ready ## Look for known vulnerabilities; fails where that cannot be done
+	$(TOOLS)/bin/python -m images.scan
 
 clean: ## Remove what the verbs made, runs included
 	rm -rf $(VENV) build runs *.egg-info

@@ -21,6 +21,9 @@ def main(role: str, roles: Path, app: Path) -> None:
         # exec: Python becomes process 1 of the container and gets its signals.
         command.write_text(f'#!/bin/sh\nexec python3 -m components.{step} "$@"\n', encoding="utf-8")
         command.chmod(0o755)
+    for path in (app, *app.rglob("*")):
+        # Readable by any user, whatever the umask of the checkout was.
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
     # A layer's file times say nothing about its content, so the bytecode is not checked against them.
     compileall.compile_dir(app, quiet=1, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
 

@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -54,8 +53,10 @@ def read_roles(path: Path = FOLDER / "roles.toml") -> dict[str, Role]:
     roles = {}
     for name, table in tables.items():
         merged = tables.get(table.pop("like", ""), {}) | table
-        lists: dict[str, Any] = {
-            key: tuple(value) for key, value in merged.items() if isinstance(value, list)}
-        plain = {key: merged[key] for key in ("title", "max_mb", "first_line_of")}
-        roles[name] = Role(name=name, replace=merged.get("replace", {}), **plain, **lists)
+        roles[name] = Role(
+            name=name, title=merged["title"], max_mb=merged["max_mb"],
+            first_line_of=merged["first_line_of"], packages=tuple(merged["packages"]),
+            steps=tuple(merged["steps"]), warm=tuple(merged["warm"]),
+            replace=merged.get("replace", {}), extra=tuple(merged.get("extra", ())),
+        )
     return roles

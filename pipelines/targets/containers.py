@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,10 @@ def parse_container_settings(pairs: Sequence[str], network: str = "none") -> Con
             many[key].append(value)
         else:
             single[key] = value
+    for key in ("memory", "shm"):
+        if key in single and not re.fullmatch(r"[1-9][0-9]*[bkmg]", single[key]):
+            raise ConfigError(f"--docker {key}", "a number and a unit of b, k, m, g", repr(single[key]),
+                              f"write for example --docker {key}=4g")
     for path in many["mount"]:
         if not Path(path).exists():
             raise ConfigError("--docker mount", "a path that exists", repr(path), "correct the path")
@@ -133,8 +138,8 @@ def failure(task: Task, state: Mapping[str, Any], memory: str) -> str | None:
             "raise the limit (--docker memory=…), or see what relrec plan says about train.batch_size",
         ))
     if code in (125, 126, 127) and state.get("Error"):
-        return str(StepError(where, "a command that the image can start", str(state["Error"]).strip(),
-                             "build the image anew with make images"))
+        return str(StepError(where, "a container that the engine can start", str(state["Error"]).strip(),
+                             "check the --docker settings, or build the image anew with make images"))
     killed_by = code - 128 if 128 < code <= 128 + 64 else 0
     try:
         return task.failure(code, killed_by=killed_by)

@@ -25,7 +25,7 @@ from components._images import image
 from model_core.errors import RelrecError
 from pipelines.targets import containers
 from pipelines.targets.containers import ContainerSettings
-from pipelines.targets.engine import connect, has_gpu, require_images
+from pipelines.targets.engine import connect, has_gpu, has_image, require_images
 from pipelines.targets.session import Listener, Session, StepRun, Task, orchestrate
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def run_pipeline(
     client = connect()
     with contextlib.closing(client):
         images = _images_of(yaml)
-        gpu = has_gpu(client)
+        gpu = has_gpu(client) and has_image(client, image("gpu"))
         substitutes = {} if gpu else {image("gpu"): image("cpu")}
         require_images(client, (substitutes.get(name, name) for name in images))
         _remove_leftovers(client, root)
@@ -85,7 +85,9 @@ def run_pipeline(
     user = containers.user_of(settings, os.getuid(), os.getgid())
     for folder in (root, *writable):
         folder.mkdir(parents=True, exist_ok=True)
-        if os.getuid() == 0:
+    if os.getuid() == 0:
+        root.chmod(root.stat().st_mode | 0o070)
+        for folder in (root / "checkpoints", *writable):
             containers.let_group_write(folder)
     session = Session({name: StepRun(name) for name in steps}, listener, output or (lambda chunk: None),
                       staging)
@@ -154,7 +156,10 @@ class Containers:
         """State of the ended container; while it runs, its output goes to log and screen."""
         from docker.errors import APIError
 
-        container = client.containers.create(labels={_LABEL: str(self.root)}, **options)
+        try:
+            container = client.containers.create(labels={_LABEL: str(self.root)}, **options)
+        except APIError as error:
+            return {"ExitCode": 125, "Error": error.explanation or str(error)}
         try:
             # Attached before it starts, so the first line is not missed.
             chunks = container.attach(stdout=True, stderr=True, stream=True, logs=True)

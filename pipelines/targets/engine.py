@@ -63,16 +63,23 @@ def require_images(client: Any, images: Iterable[str]) -> None:
     Raises:
         ConfigError: One is missing.
     """
-    from docker.errors import ImageNotFound
-
     for image in sorted(set(images)):
-        try:
-            client.images.get(image)
-        except ImageNotFound as error:
+        if not has_image(client, image):
             raise ConfigError(
                 f"image {image}", "an image of this code in the local engine", "none",
                 "build it with make images; after a change of the code the tag is another one",
-            ) from error
+            )
+
+
+def has_image(client: Any, image: str) -> bool:
+    """Whether the engine holds an image."""
+    from docker.errors import ImageNotFound
+
+    try:
+        client.images.get(image)
+    except ImageNotFound:
+        return False
+    return True
 
 
 def has_gpu(client: Any) -> bool:

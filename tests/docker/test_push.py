@@ -45,12 +45,16 @@ def registry(tmp_path_factory):
         process.wait()
 
 
-def test_push_pins_what_compile_writes(registry, record, tmp_path):
+def test_push_pins_what_compile_writes(registry, record, client, tmp_path):
     repository = f"{registry}/team/relrec-serve"
-    pinned = push(find_docker(), record["images"]["serve"]["name"], repository,
-                  [record["version"], record["version"] + "-0123456789ab"])
+    tags = [record["version"], record["version"] + "-0123456789ab"]
+    try:
+        pinned = push(find_docker(), record["images"]["serve"]["name"], repository, tags)
+    finally:
+        for tag in tags:
+            client.images.remove(f"{repository}:{tag}")
     digest = pinned.split("@")[1]
-    for tag in (record["version"], record["version"] + "-0123456789ab", digest):
+    for tag in (*tags, digest):
         asked = urllib.request.Request(
             f"http://{registry}/v2/team/relrec-serve/manifests/{tag}",
             headers={"Accept": "application/vnd.docker.distribution.manifest.v2+json"})

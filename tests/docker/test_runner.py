@@ -16,7 +16,8 @@ value = json.loads(sys.argv[-1])
 mode = value["inputs"]["parameterValues"]["mode"]
 print("mode", mode, "user", os.getuid(), flush=True)
 if mode == "crash": sys.exit(3)
-if mode == "segfault": os.kill(os.getpid(), 11)
+if mode == "segfault":
+    import ctypes; ctypes.string_at(0)
 if mode == "hungry":
     kept = []
     while True: kept.append(bytearray(b"x" * 10_000_000))
@@ -123,6 +124,13 @@ def test_a_command_that_is_not_there(tmp_path, record):
     (step,) = docker.run_pipeline(tmp_path / "lost.yaml", {}, tmp_path / "r", ("nonsense",))
     assert step.status == "failed"
     assert "no-such-program" in step.error
+
+
+def test_a_network_that_is_not_there(yaml, tmp_path, client):
+    steps = run(yaml, tmp_path / "r", "a", "b", settings=ContainerSettings(network="no-such-network"))
+    assert steps["first"].status == "failed"
+    assert "no-such-network" in steps["first"].error
+    assert not left(client, tmp_path / "r")
 
 
 def test_a_missing_image_is_told_before_anything_starts(yaml, tmp_path):

@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
+from components._images import ROLES, Pins, image
 from model_core.errors import ConfigError
-from pipelines.compiling import STEPS, compile_pipeline
+from pipelines.compiling import STEPS, ImageChoice, compile_pipeline, export_components
 
 
 def test_same_code_same_bytes(tmp_path):
@@ -27,3 +28,43 @@ def test_every_step_is_there_and_wired_by_artifacts(tmp_path):
 def test_bad_arguments(tmp_path, name, out):
     with pytest.raises(ConfigError):
         compile_pipeline(name, tmp_path / out)
+
+
+def images_of(text):
+    spec = yaml.safe_load(text)
+    return {name.removeprefix("exec-"): executor["container"]["image"]
+            for name, executor in spec["deploymentSpec"]["executors"].items()}
+
+
+PINS = Pins({role: f"r.example/t/relrec-{role}@sha256:{'0' * 64}" for role in ROLES}, "pins.json")
+
+
+def test_pinned_images_take_the_place_of_every_name(tmp_path):
+    local = images_of(compile_pipeline("retrain", tmp_path / "a.yaml").read_text())
+    pinned = images_of(compile_pipeline("retrain", tmp_path / "b.yaml", ImageChoice(PINS)).read_text())
+    for step, name in local.items():
+        role = next(role for role in ROLES if name == image(role))
+        assert pinned[step] == PINS.images[role], step
+    assert {step for step, name in pinned.items() if "-gpu@" in name} == {"train", "evaluate"}
+    assert "-serve@" in pinned["publish"]
+
+
+def test_cpu_only_needs_no_gpu_image(tmp_path):
+    pins = Pins({role: name for role, name in PINS.images.items() if role != "gpu"}, "pins.json")
+    with pytest.raises(ConfigError, match="gpu"):
+        compile_pipeline("retrain", tmp_path / "a.yaml", ImageChoice(pins))
+    text = compile_pipeline("retrain", tmp_path / "a.yaml", ImageChoice(pins, cpu_only=True)).read_text()
+    assert images_of(text)["train"] == pins.images["cpu"]
+
+
+def test_a_cluster_gets_no_unpinned_image(tmp_path):
+    with pytest.raises(ConfigError, match="--allow-unpinned"):
+        compile_pipeline("retrain", tmp_path / "a.yaml", ImageChoice())
+    with pytest.raises(ConfigError, match="--allow-unpinned"):
+        list(export_components(tmp_path / "specs", ImageChoice()))
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
+def test_exported_components_are_pinned(tmp_path):
+    for path in export_components(tmp_path, ImageChoice(PINS)):
+        assert "@sha256:" in images_of(path.read_text()).popitem()[1]
