@@ -92,6 +92,8 @@ def run_locally(
     run_pipeline = runner_of(request)
     as_of = parse_as_of(request.as_of)  # refuse a bad date, too, before anything is started
     fingerprint = source_fingerprint(request.dataset, request.task)
+    if is_remote(request.registry):
+        _check_registry(str(request.registry))
     staging = RootStaging(str(request.root)) if is_remote(request.root) else None
     root = staging.folder if staging else Path(request.root).resolve()
     dataset = Path(request.dataset).expanduser()
@@ -145,6 +147,18 @@ def run_locally(
             staging.write("summary.json", json_bytes(summary))
         write_atomically(root / "summary.json", json_bytes(summary))
     return summary
+
+
+def _check_registry(uri: str) -> None:
+    """Find out before hours of training whether publishing can work."""
+    from model_core.storage.opening import open_store
+    from model_core.storage.registry import Registry
+
+    store = open_store(uri, "--registry")
+    if not store.compares_and_swaps:
+        raise ConfigError("--registry", "a local directory, gs:// or s3://", uri,
+                          "use one of those; elsewhere two publishes cannot be kept apart")
+    Registry(store).champion()
 
 
 def _lock(root: Path) -> IO[str]:

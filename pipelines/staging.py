@@ -53,11 +53,11 @@ class RootStaging:
         ConfigError: Another scheme.
 
     Example:
-        >>> staging = RootStaging("gs://bucket/x", Path("/tmp/work"))
-        >>> staging.remote(Path("/tmp/work/run/ingest/snapshot"))
+        >>> staging = RootStaging("gs://bucket/x", Path("/data/work"))
+        >>> staging.remote(Path("/data/work/run/ingest/snapshot"))
         'gs://bucket/x/run/ingest/snapshot'
         >>> staging.local("gs://bucket/x/run/ingest/snapshot").as_posix()
-        '/tmp/work/run/ingest/snapshot'
+        '/data/work/run/ingest/snapshot'
     """
 
     def __init__(

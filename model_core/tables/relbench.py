@@ -197,7 +197,8 @@ def read_task(source: Source, task: str) -> TaskSpec:
 def _resolve(dataset: str, tables: bool) -> tuple[Path, bool]:
     if is_remote(dataset):
         return fetch_dataset(dataset, tables=tables), False
-    path = local_path(dataset, "--dataset")
+    is_uri = dataset.startswith("file://")
+    path = local_path(dataset, "--dataset") if is_uri else Path(dataset).expanduser()
     if path.is_file():
         raise DataError(str(path), "a dataset folder", "a file", "pass the folder that holds manifest.yaml")
     first = Path(path.parts[0]) if path.parts else path

@@ -9,6 +9,7 @@ from model_core.errors import ConfigError, StorageError
 from model_core.records import write_record
 from model_core.storage.opening import open_store
 from pipelines.remote_lock import LOCK, RemoteLock
+from pipelines.runs import _check_registry
 from pipelines.staging import RootStaging
 from pipelines.targets import process
 from tests.pipelines.test_process import yaml  # noqa: F401 (a fixture)
@@ -91,6 +92,14 @@ def test_the_same_key_from_any_folder(tmp_path):
         "a": "gs://b/x/run/y", "b": ['{"uri": "gs://b/x"}'], "c": f"{two.folder}/y", "d": 1}
     assert one.local(one.remote(one.folder / "a")) == one.folder / "a"
     assert one.remote("gs://elsewhere/y") == "gs://elsewhere/y"
+
+
+def test_a_registry_that_cannot_be_is_found_before_the_run(gcs_uri):
+    with pytest.raises(ConfigError, match="--registry"):
+        _check_registry("memory://x/y")
+    with pytest.raises(StorageError, match="bucket"):
+        _check_registry(gcs_uri.replace("//bucket", "//no-such-bucket"))
+    _check_registry(gcs_uri)
 
 
 @pytest.mark.parametrize("root", ["az://box/x", "memory://x/y", "gs://"])
