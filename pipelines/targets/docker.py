@@ -97,7 +97,7 @@ def run_pipeline(
     return orchestrate(
         yaml, arguments, root, session, enable_caching=enable_caching,
         runner=lambda: local.DockerRunner(
-            user=user, read_only=True, tmpfs={"/tmp": "exec,mode=1777"}, cap_drop=["ALL"],
+            user=user, read_only=True, tmpfs={"/tmp": "mode=1777"}, cap_drop=["ALL"],
             security_opt=["no-new-privileges"], network_mode=settings.network, shm_size=settings.shm,
             environment=containers.environment_of(settings, os.environ), **limits),
         replacing=mock.patch.object(docker_task_handler, "run_docker_container", handler.run),
