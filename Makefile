@@ -54,6 +54,7 @@ bench: demo ## Run the benchmarks; each prints both sides and their ratio
 	$(BIN)/python -m benchmarks.validation
 	$(BIN)/python -m benchmarks.negatives runs/bench/demo-8 --seconds 20
 	$(BIN)/python -m benchmarks.scale --largest 1000000 --steps 16 --batch-size 64 --out runs/bench/scale
+	$(BIN)/python -m benchmarks.faults --no-write
 	$(BIN)/python -m benchmarks.serving --summary runs/demo/summary.json
 
 compile: setup ## Compile the pipeline to retrain.yaml
