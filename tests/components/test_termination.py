@@ -54,7 +54,7 @@ def test_sigterm(tmp_path, kind, code, said, left):
     process = subprocess.Popen([sys.executable, "-c", script, "--out", str(tmp_path / "out")], cwd=ROOT,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
+    assert "ready\n" in iter(process.stdout.readline, "")
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code, errors

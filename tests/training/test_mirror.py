@@ -11,7 +11,7 @@ from model_core.records import MANIFEST
 from model_core.storage.local import LocalStore
 from model_core.storage.opening import open_store
 from model_core.training.mirror import StateMirror, resume_states
-from tests.storage.conftest import QUICK, gcs_uri, gcs_url, s3_uri, s3_url  # noqa: F401
+from tests.storage.doubles.fixtures import QUICK
 from tests.training.runs import TRAIN, run
 from tests.training.test_resume import Interrupted, StopAfter, assert_same_bits, weights
 
@@ -176,7 +176,7 @@ def _lose(folder, mirror):
     raise Interrupted
 
 
-def test_where_states_go(tmp_path, gcs_uri):  # noqa: F811
+def test_where_states_go(tmp_path, gcs_uri):
     with resume_states("", "key") as (folder, mirror):
         assert (folder, mirror) == (None, None)
     with pytest.raises(Interrupted), resume_states(str(tmp_path), "key") as (folder, mirror):
