@@ -21,6 +21,7 @@ from model_core.version import __version__
 REPOSITORY = "ghcr.io/relrec/relrec"
 #: Images, by what they hold: every step without GPU, training and ranking on one, publishing.
 ROLES = ("cpu", "gpu", "serve")
+RECIPE_LABEL = "relrec.recipe"
 _SOURCES = ("model_core", "components")
 _PINNED = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 
@@ -35,6 +36,22 @@ def code_digest() -> str:
             if path.suffix in {".py", ".html", ".css", ".j2"} and path.is_file():
                 digest.update(path.relative_to(root).as_posix().encode() + b"\0")
                 digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def recipe_digest() -> str:
+    """Digest of what else an image is made of: pinned packages and how they are installed.
+
+    12 hex digits; empty where relrec was installed without its source tree. Images carry it as the
+    label ``RECIPE_LABEL``, so that one of other packages is not taken for one of these.
+    """
+    folder = Path(__file__).resolve().parent.parent / "images"
+    if not (folder / "roles.toml").is_file():
+        return ""
+    digest = hashlib.sha256()
+    for path in sorted([folder / "install.sh", folder / "roles.toml", folder / "assemble.py",
+                        *folder.glob("*/Dockerfile"), *folder.glob("*/requirements.txt")]):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 

@@ -110,6 +110,7 @@ def _terminable() -> Iterator[None]:
     As the first process of a container a step would otherwise ignore it.
     """
     def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not stop the tidying up
         raise Stopped("stopped by SIGTERM")
 
     with _handling(stop):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from components._images import code_digest, image
+from components._images import RECIPE_LABEL, code_digest, image, recipe_digest
 from images.docker_cli import call, find_docker
 from images.roles import FOLDER, Role, read_roles
 from images.sbom import write_sbom
@@ -94,7 +94,8 @@ def build(docker: str, role: Role, *, base: str = "", online: bool = False, ca: 
     """
     name = image(role.name)
     used = base or _default_base(role)
-    arguments = ["--build-arg", f"VERSION={__version__}", "--build-arg", f"REVISION={revision()}"]
+    arguments = ["--build-arg", f"VERSION={__version__}", "--build-arg", f"REVISION={revision()}",
+                 "--label", f"{RECIPE_LABEL}={recipe_digest()}"]
     if base:
         arguments += ["--build-arg", f"BASE={base}"]
     if not online:
@@ -202,6 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     write_atomically(ROOT / RECORD, json_bytes({
         "version": __version__, "revision": revision(), "code_digest": code_digest(),
+        "recipe": recipe_digest(),
         "engine": call([docker, "version", "--format", "{{.Server.Version}}"]),
         "images": {name: asdict(entry) for name, entry in built.items()},
     }))

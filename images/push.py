@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components._images import code_digest
+from components._images import code_digest, recipe_digest
 from images.build import RECORD, ROOT
 from images.docker_cli import call, find_docker
 from model_core.errors import ConfigError, RelrecError
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (ROOT / RECORD).is_file():
             raise ConfigError("make push", f"{RECORD}", "none", "run make images first")
         record = json.loads((ROOT / RECORD).read_bytes())
-        if record["code_digest"] != code_digest():
+        if (record["code_digest"], record.get("recipe")) != (code_digest(), recipe_digest()):
             raise ConfigError("make push", f"images of this code ({code_digest()})", record["code_digest"],
                               "run make images again")
         if not re.fullmatch("[0-9a-f]{40}", record["revision"]) and not options.allow_dirty:

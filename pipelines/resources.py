@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from model_core.config import Section, parse_section
 from model_core.errors import ConfigError
@@ -39,6 +39,14 @@ class Toleration(Section):
     value: str | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
+    @model_validator(mode="after")
+    def _as_kubernetes_has_it(self) -> Toleration:
+        if self.operator == "Exists" and self.value is not None:
+            raise ValueError("no value beside operator Exists")
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("a key beside operator Equal")
+        return self
+
 
 class Nodes(Section):
     """Which nodes a pod may and must run on."""
@@ -50,18 +58,37 @@ class Nodes(Section):
 class StepResources(Section):
     """What one step gets. Unset means that the cluster decides."""
 
-    cpu: float | None = Field(None, gt=0, description="Cores, requested and at most.")
-    memory_gb: float | None = Field(None, gt=0, description="10^9 bytes, requested and at most.")
-    gpus: int = Field(0, ge=0)
-    gpu_type: str = Field("nvidia.com/gpu", min_length=1,
-                          description="Resource name of the GPU; on Vertex AI the accelerator's name.")
-    shm_gb: float | None = Field(None, gt=0, description="Size of /dev/shm, counted as memory.")
+    cpu: float | None = Field(None, ge=0.01, le=1_000, description="Cores, requested and at most.")
+    memory_gb: float | None = Field(None, ge=0.01, le=100_000,
+                                    description="10^9 bytes, requested and at most.")
+    gpus: int = Field(0, ge=0, le=64)
+    gpu_type: str = Field("nvidia.com/gpu", min_length=1, description="Resource name of the GPU.")
+    shm_gb: float | None = Field(None, ge=0.01, le=100_000,
+                                 description="Size of /dev/shm, counted as memory.")
     spot: bool = Field(False, description="Run on nodes that may be taken away.")
-    retries: int = Field(0, ge=0, description="Attempts after a failure or a lost node.")
-    backoff_s: int = Field(30, ge=1, description="Seconds before the first retry; doubles each time.")
-    timeout_h: float | None = Field(None, gt=0, description="Hours until the step is given up.")
+    retries: int = Field(0, ge=0, le=100, description="Attempts after a failure or a lost node.")
+    backoff_s: int = Field(30, ge=1, le=3_600,
+                           description="Seconds before the first retry; doubles each time.")
+    timeout_h: float | None = Field(None, ge=0.01, le=10_000,
+                                    description="Hours until the step is given up.")
+    secret_env: dict[str, dict[str, str]] = Field(
+        {}, description="Kubernetes secret to its keys and the variables that they become.")
     nodes: Nodes = Nodes()
 
+    @property
+    def retry_period_s(self) -> int:
+        """Within which retries may start, counted from the first attempt: all attempts and pauses.
+
+        Kubeflow's default of an hour would leave a step that was lost after that without any.
+        """
+        attempts_h = (self.retries + 1) * (self.timeout_h or _LONGEST_ATTEMPT_H)
+        pauses_s = self.backoff_s * 2 ** min(self.retries, 20)
+        return min(round(attempts_h * 3_600) + pauses_s, _LONGEST_PERIOD_S)
+
+
+#: Assumed where a step has no timeout.
+_LONGEST_ATTEMPT_H = 72.0
+_LONGEST_PERIOD_S = 365 * 86_400
 
 #: What Google's clusters call their spot nodes; other clouds go into the file.
 _GKE_SPOT = Nodes(
@@ -85,6 +112,10 @@ class ResourceProfile(Section):
     steps: dict[str, StepResources] = Field({})
     gpu_nodes: Nodes = _GPU_TAINT
     spot_nodes: Nodes = _GKE_SPOT
+
+    def uses_gpu(self, steps: tuple[str, ...]) -> bool:
+        """Whether any of the steps has a GPU."""
+        return any(self.of(step).gpus for step in steps)
 
     def of(self, step: str) -> StepResources:
         """Resources of a step, with the nodes that a GPU or ``spot`` asks for."""
@@ -155,7 +186,7 @@ def load_profile(text: str, steps: tuple[str, ...]) -> ResourceProfile:
 
 def _merged(content: dict[str, Any], where: str, steps: tuple[str, ...]) -> ResourceProfile:
     preset = content.pop("preset", "laptop")
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise ConfigError(f"{where}, key 'preset'", f"one of {sorted(PRESETS)}", repr(preset),
                           "use a preset's name")
     base = PRESETS[preset]
@@ -192,7 +223,8 @@ def assign(resources: StepResources, task: PipelineTask) -> None:
     from kfp import kubernetes
 
     if resources.cpu is not None:
-        task.set_cpu_request(f"{resources.cpu:g}").set_cpu_limit(f"{resources.cpu:g}")
+        cpu = f"{round(resources.cpu * 1_000)}m"
+        task.set_cpu_request(cpu).set_cpu_limit(cpu)
     if resources.memory_gb is not None:
         memory = f"{round(resources.memory_gb * 1_000)}M"
         task.set_memory_request(memory).set_memory_limit(memory)
@@ -200,12 +232,14 @@ def assign(resources: StepResources, task: PipelineTask) -> None:
         task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpus)
     if resources.retries:
         task.set_retry(resources.retries, backoff_duration=f"{resources.backoff_s}s", backoff_factor=2.0,
-                       backoff_max_duration="3600s")
+                       backoff_max_duration=f"{resources.retry_period_s}s")
     if resources.shm_gb is not None:
         kubernetes.empty_dir_mount(task, volume_name="shm", mount_path="/dev/shm", medium="Memory",
                                    size_limit=f"{round(resources.shm_gb * 1_000)}M")
     if resources.timeout_h is not None:
         kubernetes.set_timeout(task, round(resources.timeout_h * 3_600))
+    for secret, variables in resources.secret_env.items():
+        kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env=variables)
     for key, value in resources.nodes.node_selector.items():
         kubernetes.add_node_selector(task, label_key=key, label_value=value)
     for entry in resources.nodes.tolerations:

@@ -41,7 +41,8 @@ def retrain(
         registry: Directory or URI (gs://, s3://) of the model registry.
         as_of: Logical date; empty for the dataset's own windows.
         source_fingerprint: Digest of the source files, so that unchanged data hits the cache.
-        checkpoint_root: Directory for resume states of training.
+        checkpoint_root: Directory or URI for resume states of training. A cluster needs a URI, such as
+            gs://bucket/states; without one a lost node starts training over.
         run_name: Name of the run in the registry's log.
         seed: Seed of queue draws and bootstrap (training has its own in train_config).
         split_config: JSON of SplitConfig.

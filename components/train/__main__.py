@@ -47,7 +47,8 @@ def train(
     settings = parse_section(TrainConfig, train_config)
     # A state that other code made must not be resumed.
     run_key = f"{run_digest(opened_graph, opened_split, queue, model, settings)[:16]}-{code_digest()}"
-    with resume_states(checkpoint_root, run_key) as (state_dir, mirror), termination_deferred() as asked:
+    with resume_states(checkpoint_root, run_key, Path(checkpoint).parent) as (
+            state_dir, mirror), termination_deferred() as asked:
         trained = fit(
             opened_graph, opened_split, queue, model, settings, Path(checkpoint),
             state_dir=state_dir, mirror=mirror, stop=asked,

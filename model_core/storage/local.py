@@ -85,7 +85,12 @@ class LocalStore:
 
     def delete(self, key: str) -> None:
         with self._lock():
-            self._path(key).unlink(missing_ok=True)
+            path = self._path(key)
+            path.unlink(missing_ok=True)
+            for folder in path.parents:  # an empty directory would pass for a tree
+                if folder == self.root or not folder.is_dir() or any(folder.iterdir()):
+                    break
+                folder.rmdir()
 
     def put_tree(self, prefix: str, folder: Path) -> None:
         target = self._path(prefix)

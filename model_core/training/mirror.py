@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from model_core.errors import RelrecError
+from model_core.errors import RelrecError, StorageError
 from model_core.records import MANIFEST, verify_record
 from model_core.storage.object_store import ObjectStore
 from model_core.storage.opening import open_store
@@ -59,7 +59,8 @@ class StateMirror:
     def fetch(self, folder: Path) -> None:
         """Download the newest state that can be had, and the best weights it names.
 
-        What cannot be downloaded is skipped with a warning; an older state then serves.
+        What is damaged is removed from the store with a warning, so that it is not kept in place of
+        the states to come; an older state then serves.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for name in reversed(self._stored("step-")):
@@ -68,11 +69,15 @@ class StateMirror:
                 best = json.loads((folder / name / "counters.json").read_bytes())["best_step"]
                 if best is not None:
                     self._download(f"best-{best:09}", folder)
-            except (RelrecError, OSError) as error:
+            except (RelrecError, OSError, ValueError, KeyError) as error:
                 warnings.warn(f"training state {self.uri}/{name} skipped: {error}", stacklevel=2)
                 shutil.rmtree(folder / name, ignore_errors=True)
+                if not isinstance(error, StorageError):  # then it may be the network
+                    self._remove(name)
                 continue
             return
+        for name in self._stored("best-"):  # no state names them any more
+            self._remove(name)
 
     def push(self, state: Path, best: Path | None) -> None:
         """Upload a state in the background; one that still waits is overtaken.
@@ -116,8 +121,8 @@ class StateMirror:
                 for record in (upload.best, upload.state):  # a state never names what is not there
                     if record is not None:
                         self.store.put_tree(f"{self.prefix}/{record.name}", record)
-                self._prune()
-            except (RelrecError, OSError) as error:
+                self._prune(upload.state.name)
+            except Exception as error:
                 # The next state may get through; training does not end for want of a copy.
                 warnings.warn(f"training state not uploaded: {error}", stacklevel=2)
             finally:
@@ -126,17 +131,24 @@ class StateMirror:
                     self._busy = False
                     self._changed.notify_all()
 
-    def _prune(self) -> None:
-        states = self._stored("step-")
-        named = set()
-        for name in states[-NUM_KEPT:]:
-            content, _ = self.store.read(f"{self.prefix}/{name}/counters.json")
-            best = json.loads(content)["best_step"]
+    def _prune(self, newest: str) -> None:
+        """Remove all but the state just stored and the one before it."""
+        states = [name for name in self._stored("step-") if name <= newest]
+        kept, named = states[-NUM_KEPT:], set()
+        for name in kept:
+            try:
+                best = json.loads(self.store.read(f"{self.prefix}/{name}/counters.json")[0])["best_step"]
+            except (ValueError, KeyError):  # it lost a file; a restart finds that, too
+                continue
             named |= {f"best-{best:09}"} if best is not None else set()
-        for name in states[:-NUM_KEPT] + [name for name in self._stored("best-") if name not in named]:
-            keys = self.store.list(f"{self.prefix}/{name}")
-            for key in sorted(keys, key=lambda key: not key.endswith(MANIFEST)):
-                self.store.delete(key)  # the manifest first: half a record is none
+        for name in self._stored("step-") + self._stored("best-"):
+            if name not in kept and name not in named:
+                self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        keys = self.store.list(f"{self.prefix}/{name}")
+        for key in sorted(keys, key=lambda key: not key.endswith(MANIFEST)):
+            self.store.delete(key)  # the manifest first: half a record is none
 
     def _stored(self, start: str) -> list[str]:
         """Names of whole records, oldest first."""
@@ -161,12 +173,16 @@ def _linked(state: Path, best: Path | None) -> _Upload:
 
 
 @contextmanager
-def resume_states(root: str, key: str) -> Iterator[tuple[Path | None, StateMirror | None]]:
+def resume_states(
+    root: str, key: str, scratch: Path
+) -> Iterator[tuple[Path | None, StateMirror | None]]:
     """Where a run's resume states go.
 
     Args:
         root: A directory that outlives the process, a URI of an object store, or empty.
         key: Of the run: equal for every attempt at it, another for other data, settings or code.
+        scratch: Directory of this attempt, on a disk: a state may have the size of the item table, and
+            ``/tmp`` may be memory. Used where ``root`` is a URI.
 
     Yields:
         The local directory (None: no resume) and the mirror of it (None: not needed). When the
@@ -177,8 +193,13 @@ def resume_states(root: str, key: str) -> Iterator[tuple[Path | None, StateMirro
     if not root:
         yield None, None
     elif is_remote(root):
-        with tempfile.TemporaryDirectory(prefix="relrec-states-") as folder:
-            yield Path(folder), StateMirror(open_store(root), key)
+        folder = scratch / ".resume-states"
+        shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
+        folder.mkdir(parents=True)
+        try:
+            yield folder, StateMirror(open_store(root), key)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     else:
         state_dir = local_path(root, "checkpoint_root") / key
         yield state_dir, None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model_core.errors import RelrecError
+from model_core.errors import ConfigError, RelrecError
 from model_core.version import __version__
 
 if TYPE_CHECKING:
@@ -115,8 +115,17 @@ def compile_retrain(
     from pipelines.compiling import STEPS, compile_pipeline
     from pipelines.resources import load_profile
 
-    choice = _images(images, allow_unpinned, cpu_only)
-    typer.echo(f"wrote {compile_pipeline('retrain', out, choice, load_profile(resources, STEPS))}")
+    profile = load_profile(resources, STEPS)
+    if cpu_only and profile.uses_gpu(STEPS):
+        raise ConfigError("--cpu-only", "a resource profile without GPU", f"--resources {resources}",
+                          "pass --resources cpu, or leave --cpu-only out")
+    # Whoever gives steps a cluster's resources and no GPU has none for the CUDA image.
+    on_cpu = cpu_only or (resources != "laptop" and not profile.uses_gpu(STEPS))
+    choice = _images(images, allow_unpinned, on_cpu)
+    typer.echo(f"wrote {compile_pipeline('retrain', out, choice, profile)}")
+    if profile.of("train").spot:
+        typer.echo("train is on spot nodes: give the run a checkpoint_root such as gs://bucket/states, or a "
+                   "lost node starts it over", err=True)
 
 
 def _images(pins: Path | None, allow_unpinned: bool, cpu_only: bool) -> ImageChoice:

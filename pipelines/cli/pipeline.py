@@ -64,7 +64,7 @@ def _nodes_of(profile: ResourceProfile) -> dict[str, list[str]]:
         resources = profile.of(step)
         nodes = resources.nodes
         lines = [f"GPU of type {resources.gpu_type}"] * (resources.gpus > 0)
-        lines += ["on spot nodes; a lost node costs one of the retries"] * resources.spot
+        lines += ["on spot nodes: set checkpoint_root"] * resources.spot
         lines += [f"nodes with {key}={value}" for key, value in nodes.node_selector.items()]
         lines += [f"tolerates {entry.key or 'every taint'}{'=' + entry.value if entry.value else ''}"
                   f"{':' + entry.effect if entry.effect else ''}" for entry in nodes.tolerations]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from components._images import RECIPE_LABEL, recipe_digest
 from model_core.errors import ConfigError
 
 #: API of Docker 20.10, the oldest engine that this was run with.
@@ -61,7 +62,7 @@ def require_images(client: Any, images: Iterable[str]) -> None:
     """Check that images are there before the first step starts.
 
     Raises:
-        ConfigError: One is missing.
+        ConfigError: One is missing, or holds other packages than this source tree pins.
     """
     for image in sorted(set(images)):
         if not has_image(client, image):
@@ -69,6 +70,10 @@ def require_images(client: Any, images: Iterable[str]) -> None:
                 f"image {image}", "an image of this code in the local engine", "none",
                 "build it with make images; after a change of the code the tag is another one",
             )
+        recipe = client.images.get(image).labels.get(RECIPE_LABEL, "")
+        if recipe_digest() and recipe and recipe != recipe_digest():
+            raise ConfigError(f"image {image}", "an image of the pinned packages of this source tree",
+                              "one of others", "build it anew with make images")
 
 
 def has_image(client: Any, image: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components._images import code_digest
+from components._images import code_digest, recipe_digest
 from pipelines.targets.engine import connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,8 @@ def record() -> dict[str, Any]:
     path = ROOT / "build" / "images.json"
     assert path.is_file(), "run make images first"
     record = json.loads(path.read_bytes())
-    assert record["code_digest"] == code_digest(), "the code has changed: run make images again"
+    now = code_digest(), recipe_digest()
+    assert (record["code_digest"], record["recipe"]) == now, "the code has changed: run make images again"
     return record
 
 

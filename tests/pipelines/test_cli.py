@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -72,6 +73,7 @@ def test_compile_does_not_import_torch(tmp_path):
     (["compile", "retrain", "-o", "r.json"], ".yaml"),
     (["compile", "retrain"], "--allow-unpinned"),
     (["components", "export"], "--allow-unpinned"),
+    (["compile", "retrain", "--allow-unpinned", "--cpu-only", "--resources", "small_gpu"], "without GPU"),
     (["compile", "retrain", "--images", "nowhere.json"], "make push"),
     (["run", "retrain", "--dataset", "x", "--task", "t", "--docker", "memory=1g"], "--runner docker"),
     (["run", "retrain", "--dataset", "x", "--task", "t", "--runner", "docker", "--docker", "ram=1g"],
@@ -100,3 +102,14 @@ def test_components_export_writes_every_step(tmp_path):
     done = CliRunner().invoke(app, ["components", "export", "-o", str(tmp_path), "--allow-unpinned"])
     assert done.exit_code == 0, done.output
     assert len(list(tmp_path.glob("*/component.yaml"))) == 8
+
+
+@pytest.mark.parametrize(("resources", "role", "warns"), [
+    ("laptop", "gpu", False), ("cpu", "cpu", False), ("small_gpu", "gpu", True)])
+def test_image_and_warning_follow_the_resources(resources, role, warns, tmp_path):
+    done = subprocess.run(
+        [*RELREC, "compile", "retrain", "--allow-unpinned", "--resources", resources, "-o", "r.yaml"],
+        capture_output=True, text=True, cwd=tmp_path, check=True)
+    spec = next(yaml.safe_load_all((tmp_path / "r.yaml").read_text()))
+    assert f"relrec-{role}:" in spec["deploymentSpec"]["executors"]["exec-train"]["container"]["image"]
+    assert ("checkpoint_root" in done.stderr) == warns

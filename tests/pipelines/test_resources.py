@@ -30,7 +30,8 @@ def test_a_laptop_asks_for_nothing():
 def test_everything_a_step_can_be_given_is_in_the_yaml():
     given = StepResources(
         cpu=3, memory_gb=5.5, gpus=2, gpu_type="amd.com/gpu", shm_gb=1.5, spot=True, retries=4, backoff_s=7,
-        timeout_h=1.5, nodes=Nodes(node_selector={"zone": "b"},
+        timeout_h=1.5, secret_env={"s3": {"id": "AWS_ACCESS_KEY_ID"}},
+        nodes=Nodes(node_selector={"zone": "b"},
                                    tolerations=(Toleration(key="team", value="ml", effect="NoExecute"),)))
     profile = ResourceProfile(
         steps={"train": given},
@@ -38,16 +39,20 @@ def test_everything_a_step_can_be_given_is_in_the_yaml():
         spot_nodes=Nodes(node_selector={"capacity": "spot"}))
     spec, executors = documents(profile)
     resources = container(spec, "train")["resources"]
-    assert resources["resourceCpuRequest"] == resources["resourceCpuLimit"] == "3"
+    assert resources["resourceCpuRequest"] == resources["resourceCpuLimit"] == "3000m"
     assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"] == "5500M"
     assert resources["accelerator"]["resourceType"] == "amd.com/gpu"
     assert resources["accelerator"]["resourceCount"] == "2"
     assert spec["root"]["dag"]["tasks"]["train"]["retryPolicy"] == {
-        "maxRetryCount": 4, "backoffDuration": "7s", "backoffFactor": 2.0, "backoffMaxDuration": "3600s"}
+        "maxRetryCount": 4, "backoffDuration": "7s", "backoffFactor": 2.0,
+        # The backend takes it as the period in which attempts may start: five of 1.5 h, and pauses.
+        "backoffMaxDuration": f"{5 * 5400 + 7 * 2**4}s"}
     found = executors["exec-train"]
     assert found["emptyDirMounts"] == [
         {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "1500M"}]
     assert found["activeDeadlineSeconds"] == "5400"
+    (secret,) = found["secretAsEnv"]
+    assert secret["keyToEnv"] == [{"secretKey": "id", "envVar": "AWS_ACCESS_KEY_ID"}]
     assert found["nodeSelector"]["labels"] == {"zone": "b", "capacity": "spot"}
     assert found["tolerations"] == [
         {"key": "team", "operator": "Equal", "value": "ml", "effect": "NoExecute"},
@@ -104,12 +109,17 @@ def test_a_file_changes_only_what_it_names(tmp_path):
     ("preset: big", "key 'preset': expected one of ['cpu', 'laptop', 'large_gpu', 'small_gpu'], found 'big'"),
     ("steps: {trian: {cpu: 1}}", "key 'steps': expected one of ['ingest'"),
     ("steps: {train: {cpus: 1}}", "step 'train', key 'cpus': expected one of ['backoff_s', 'cpu'"),
-    ("steps: {train: {cpu: -1}}", "step 'train', key 'cpu': expected greater than 0, found -1"),
+    ("steps: {train: {cpu: -1}}", "step 'train', key 'cpu': expected greater than or equal to 0.01, found -1"),
     ("steps: {train: 4}", "step 'train': expected keys and values, found 4"),
     ("steps: [train]", "key 'steps': expected keys and values, found ['train']"),
     ("nodes: {}", "key 'nodes': expected one of"),
     ("- 1", "expected keys and values, found list"),
     ("{", "expected YAML, found"),
+    ("preset: [a]", "key 'preset': expected one of"),
+    ("steps: {train: {timeout_h: 0.0001}}", "key 'timeout_h'"),
+    ("steps: {train: {retries: 3000000000}}", "key 'retries'"),
+    ("gpu_nodes: {tolerations: [{key: a, operator: Exists, value: b}]}", "no value beside"),
+    ("spot_nodes: {tolerations: [{value: b}]}", "a key beside operator Equal"),
 ])
 def test_bad_files(tmp_path, text, message):
     with pytest.raises(ConfigError) as error:
@@ -120,3 +130,13 @@ def test_bad_files(tmp_path, text, message):
 def test_neither_preset_nor_file():
     with pytest.raises(ConfigError, match=r"expected one of .*small_gpu.* or a YAML file, found 'huge'"):
         load_profile("huge", STEPS)
+
+
+def test_a_step_without_timeout_may_be_tried_again_for_days():
+    assert StepResources(retries=1).retry_period_s > 5 * 86_400
+
+
+@pytest.mark.parametrize(("cpu", "memory"), [(0.01, 0.01), (1_000, 100_000), (1.2345, 7.7777)])
+def test_odd_amounts_compile(cpu, memory):
+    spec, _ = documents(ResourceProfile(steps={"train": StepResources(cpu=cpu, memory_gb=memory)}))
+    assert container(spec, "train")["resources"]["resourceCpuLimit"] == f"{round(cpu * 1000)}m"

@@ -177,17 +177,42 @@ def _lose(folder, mirror):
 
 
 def test_where_states_go(tmp_path, gcs_uri):
-    with resume_states("", "key") as (folder, mirror):
+    with resume_states("", "key", tmp_path) as (folder, mirror):
         assert (folder, mirror) == (None, None)
-    with pytest.raises(Interrupted), resume_states(str(tmp_path), "key") as (folder, mirror):
+    with pytest.raises(Interrupted), resume_states(str(tmp_path), "key", tmp_path) as (folder, mirror):
         _lose(folder, mirror)
     assert (tmp_path / "key").is_dir()  # for the next attempt
-    with resume_states(tmp_path.as_uri(), "key") as (folder, mirror):
+    with resume_states(tmp_path.as_uri(), "key", tmp_path) as (folder, mirror):
         assert folder == tmp_path / "key"
     assert not (tmp_path / "key").exists()
-    with resume_states(f"{gcs_uri}/states", "key") as (folder, mirror):
+    (tmp_path / "scratch" / ".resume-states" / "of a killed attempt").mkdir(parents=True)
+    with resume_states(f"{gcs_uri}/states", "key", tmp_path / "scratch") as (folder, mirror):
+        assert list(folder.iterdir()) == []
         assert mirror.uri == f"{gcs_uri}/states/key"
         mirror.push(record(folder, "step-000000001"), None)
         assert mirror.flush()
     assert not folder.exists()
     assert mirror.newest() == "step-000000001"
+
+
+def test_a_record_that_lost_a_file_does_not_end_uploads(tmp_path):
+    store = LocalStore(tmp_path / "store")
+    mirror = StateMirror(store, "run", grace_s=20)
+    for step in (1, 2, 3):
+        mirror.push(record(tmp_path, f"step-{step:09}"), None)
+        assert mirror.flush()
+        (tmp_path / "store" / "run" / f"step-{step:09}" / "counters.json").unlink()
+    assert names(store) == ["step-000000002", "step-000000003"]
+
+
+def test_damaged_states_do_not_crowd_out_good_ones(inputs, whole, tmp_path):
+    store = LocalStore(tmp_path / "store")
+    attempt(inputs, tmp_path / "a", store, 15)
+    for tensors in (tmp_path / "store" / "run").glob("*/*.safetensors"):
+        tensors.write_bytes(b"")
+    with pytest.warns(UserWarning, match="training state.*skipped"):
+        _, seen = attempt(inputs, tmp_path / "b", store, 7)
+    assert seen[0] == 1
+    resumed, seen = attempt(inputs, tmp_path / "c", store, None)
+    assert seen[0] == 7  # the state of step 6 was kept
+    assert_same_bits(weights(whole), weights(resumed))
