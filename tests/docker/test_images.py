@@ -101,8 +101,9 @@ def test_sbom_lists_every_pin_and_the_distribution(name, record):
 
 
 def test_sigterm_reaches_the_step(record, client):
-    code = ("import time\nfrom components._step import run_step\n"
-            "def wait() -> None:\n    print('waiting', flush=True)\n    time.sleep(60)\nrun_step(wait, [])")
+    code = ("import sys, time\nfrom components._step import run_step\n"
+            "def wait() -> None:\n    print('waiting', flush=True)\n    time.sleep(60)\n"
+            "sys.exit(run_step(wait, []))")
     container = client.containers.run(record["images"]["cpu"]["name"], ["python3", "-c", code],
                                       detach=True, network_mode="none")
     try:
