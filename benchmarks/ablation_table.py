@@ -30,7 +30,10 @@ def markdown(
         provenance: Machine, date and commit, in a sentence.
         later: Name of the rows measured after validation; None where there are none.
     """
-    parts = [HEAD, provenance]
+    common = [setting for setting in (notes[0]["settings"] if notes else ())
+              if all(setting in note["settings"] for note in notes)]
+    shared = "Settings of all rows: " + ", ".join(f"`{setting}`" for setting in common) + "."
+    parts = [HEAD, provenance + (f" {shared}" if common else "")]
     for place in dict.fromkeys((note["dataset"], note["task"]) for note in notes):
         own = [note for note in notes if (note["dataset"], note["task"]) == place]
         parts.append(_table(place, own, rows, default, later))

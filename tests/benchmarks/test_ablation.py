@@ -97,7 +97,8 @@ def test_what_a_dataset_does_not_allow_is_a_row_of_its_own(demo_dataset, tmp_pat
 def test_differences_are_paired_by_seed():
     def note(row, seed, value):
         return {"dataset": "d", "task": "t", "row": row, "seed": seed, "status": "done", "val_map": value,
-                "best_epoch": 2, "cpu_s": 10.0, "locality": {"s_1": 0.25, "s_2": 0.25, "s_3": 0.5}}
+                "settings": ["x.y=2", *["a.b=1"] * (row == "new")], "best_epoch": 2, "cpu_s": 10.0,
+                "locality": {"s_1": 0.25, "s_2": 0.25, "s_3": 0.5}}
 
     notes = [note(DEFAULT, 0, 0.2), note(DEFAULT, 1, 0.3), note("new", 0, 0.25), note("new", 1, 0.37),
              note("new", 2, 0.9)]
@@ -109,6 +110,7 @@ def test_differences_are_paired_by_seed():
     assert "| +0.0600 ± 0.0141 |" in rows["new"]
     assert "| 0.5067 ± " in rows["new"]
     assert "none" not in rows
+    assert "here Settings of all rows: `x.y=2`." in text
     assert "s_1 = 0.250, s_2 = 0.250, s_3 = 0.500" in text
 
 
