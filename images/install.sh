@@ -39,7 +39,8 @@ rm -rf "$site"/torch/test "$site"/torch/include "$site"/torch/share "$site"/pyar
     "$site"/onnxruntime/tools "$site"/onnxruntime/transformers "$site"/onnxruntime/quantization \
     "$site"/tensorboard/webfiles.zip "$site"/tensorboard_data_server/bin
 find "$site" -type d -name tests -prune -exec rm -rf {} +
-find "$site" -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' \) -delete
+find "$site" -type f \
+    \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.a' -o -name '*.h' \) -delete
 if [ -d "$site/botocore/data" ]; then # one folder for each of Amazon's services
     find "$site/botocore/data" -mindepth 1 -maxdepth 1 -type d \
         ! -name s3 ! -name sts ! -name sso ! -name sso-oidc -exec rm -rf {} +

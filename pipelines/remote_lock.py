@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 from model_core.errors import ConfigError, StorageError
 from model_core.records import json_bytes
@@ -37,8 +38,9 @@ class RemoteLock:
     ) -> None:
         self._store, self._lease_s, self._clock = store, lease_s, clock
         self._token, self._generation = uuid.uuid4().hex, ABSENT
-        self._host = socket.gethostname()
+        self._host, self._machine = socket.gethostname(), _machine()
         self._lost: str | None = None
+        self._renewed: float | None = None
         self._end = threading.Event()
 
     @contextlib.contextmanager
@@ -48,6 +50,7 @@ class RemoteLock:
         Raises:
             ConfigError: Another run does.
         """
+        self._renewed = time.monotonic()
         self._take()
         self._end.clear()
         beat = threading.Thread(target=self._beat, name="lock", daemon=True)
@@ -57,17 +60,22 @@ class RemoteLock:
         finally:
             self._end.set()
             beat.join()
+            self._renewed = None
             with contextlib.suppress(StorageError):
-                self._swap({"released": True})
+                if self._lost is None and not self._swap({"released": True}) and self._is_mine():
+                    self._swap({"released": True})
 
     def check(self) -> None:
         """Refuse to go on where another run took over.
 
         Raises:
-            StorageError: It did.
+            StorageError: It did, or may have: the lease ran out without being renewed.
         """
-        if self._lost is not None:
-            raise StorageError(f"{self._store.uri}/{LOCK}", "this run's lease", self._lost,
+        lost = self._lost
+        if lost is None and self._is_overdue():
+            lost = f"none that was renewed in the last {self._lease_s:g} s"
+        if lost is not None:
+            raise StorageError(f"{self._store.uri}/{LOCK}", "this run's lease", lost,
                                "run the same command again when the other run has ended")
 
     def _take(self) -> None:
@@ -88,13 +96,16 @@ class RemoteLock:
             return True
         if self._clock() > holder.get("renewed_at", 0) + holder.get("lease_s", 0):
             return True
-        return holder.get("host") == self._host and not _is_alive(holder.get("pid", 0))
+        # A process id means something only on its own machine and in its own container, and
+        # those may share a host name.
+        is_here = holder.get("host") == self._host and holder.get("machine") == self._machine != ""
+        return is_here and not _is_alive(holder.get("pid", 0))
 
     def _lease(self) -> dict:
         now = int(self._clock())
         self._taken_at = getattr(self, "_taken_at", now)
-        return {"token": self._token, "host": self._host, "pid": os.getpid(), "taken_at": self._taken_at,
-                "renewed_at": now, "lease_s": self._lease_s}
+        return {"token": self._token, "host": self._host, "machine": self._machine, "pid": os.getpid(),
+                "taken_at": self._taken_at, "renewed_at": now, "lease_s": self._lease_s}
 
     def _swap(self, content: dict) -> bool:
         if not self._store.write_if(LOCK, json_bytes(content), self._generation):
@@ -102,22 +113,38 @@ class RemoteLock:
         data, self._generation = self._store.read(LOCK)
         return content.get("released", False) or _parse(data).get("token") == self._token
 
+    def _is_mine(self) -> bool:
+        """Whether the lock is still this run's; its generation is known again then.
+
+        A write whose answer was lost, or that could not be read back, leaves an old one behind.
+        """
+        data, generation = self._store.read(LOCK)
+        self._holder = _parse(data)
+        if self._holder.get("token") != self._token:
+            return False
+        self._generation = generation
+        return True
+
+    def _is_overdue(self) -> bool:
+        return self._renewed is not None and time.monotonic() - self._renewed > self._lease_s
+
     def _beat(self) -> None:
-        renewed = time.monotonic()
         while not self._end.wait(self._lease_s / 6):
+            why = "another writer's changes"
             try:
-                if self._swap(self._lease()):
-                    renewed = time.monotonic()
+                begun = time.monotonic()  # the lease counts from before the request
+                if self._swap(self._lease()) or (self._is_mine() and self._swap(self._lease())):
+                    self._renewed = begun
                     continue
-                holder = _parse(self._store.read(LOCK)[0])
-                if holder.get("token") == self._token:
-                    continue
-                self._lost = f"that of {holder.get('host', 'nobody')}, process {holder.get('pid', '?')}"
+                if not self._is_mine():
+                    self._lost = (f"that of {self._holder.get('host', 'nobody')}, "
+                                  f"process {self._holder.get('pid', '?')}")
+                    return
             except StorageError as error:
-                if time.monotonic() - renewed < self._lease_s:
-                    continue
-                self._lost = f"none that could be renewed ({error.found})"
-            return
+                why = error.found
+            if self._is_overdue():
+                self._lost = f"none that could be renewed ({why})"
+                return
 
 
 def _parse(data: bytes) -> dict:
@@ -126,6 +153,15 @@ def _parse(data: bytes) -> dict:
         return content if isinstance(content, dict) else {}
     except ValueError:
         return {}
+
+
+def _machine() -> str:
+    """This boot of this machine and this container's processes; empty where that cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}" if boot else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def _is_alive(pid: int) -> bool:

@@ -89,7 +89,7 @@ class RootStaging:
 
     def remote(self, path: Path | str) -> str:
         """Where a path in the folder lies under the root. Other places are left as they are."""
-        return re.sub(rf"^{re.escape(str(self.folder))}(?=/|$)", self.uri, str(path))
+        return re.sub(rf"^{re.escape(str(self.folder))}(?=/|$)", lambda _: self.uri, str(path))
 
     def local(self, uri: str) -> Path:
         """Where an object under the root lies in the folder."""
@@ -99,7 +99,7 @@ class RootStaging:
     def without_folder(self, value: Any) -> Any:
         """A JSON-like value with the root's URI in place of the folder: the same on any machine."""
         if isinstance(value, str):
-            return re.sub(rf"{re.escape(str(self.folder))}(?=[/\"'\s]|$)", self.uri, value)
+            return re.sub(rf"{re.escape(str(self.folder))}(?=[/\"'\s]|$)", lambda _: self.uri, value)
         if isinstance(value, Mapping):
             return {key: self.without_folder(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -160,6 +160,25 @@ class RootStaging:
                 self.store.put(key, path)
             self._stored.add(key)
 
+    def remove(self, paths: Iterable[Path | str]) -> None:
+        """Take artifacts out of the root, as a step must before it writes them anew.
+
+        Trees are immutable there: one that an earlier attempt left would stay in the place of
+        the new one. The index goes first, so that what is half removed is not taken for a tree.
+
+        Raises:
+            StorageError: The store does not do it in time, or another run took over the root.
+        """
+        self._lock.check()
+        for key in filter(None, (self._key(self.remote(path)) for path in paths)):
+            self._stored.discard(key)
+            if self.store.stat(key) is not None:
+                self.store.delete(key)
+            found = self.store.list(key)
+            indexes = [name for name in (f"{key}/{INDEX}", f"{key}/{MANIFEST}") if name in found]
+            for name in dict.fromkeys((*indexes, *found)):
+                self.store.delete(name)
+
     def store_log(self, path: Path) -> None:
         """Bring a log under the root. A log that cannot be stored stops nothing."""
         with contextlib.suppress(StorageError):
@@ -192,14 +211,16 @@ class RootStaging:
         Args:
             uri: Under the root, or a path in the folder.
             names: Files of a directory artifact; none for an artifact that is a file.
+
+        Raises:
+            StorageError: One is not there, or cannot be fetched.
         """
         key = self._key(uri)
         if not key or (self.folder / key).exists():
             return self.folder / key if key else Path(uri)
         place = self.folder / ".peek" / key
         for name in names or ("",):
-            with contextlib.suppress(StorageError):  # who reads it says what is missing
-                self.store.get(f"{key}/{name}" if name else key, place / name if name else place)
+            self.store.get(f"{key}/{name}" if name else key, place / name if name else place)
         return place
 
     def _key(self, uri: str) -> str:

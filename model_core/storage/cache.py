@@ -17,6 +17,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -68,23 +69,29 @@ class ContentCache:
         """Put a copy at a path: shared blocks or a hard link where the filesystem can, else bytes.
 
         Returns:
-            Whether the cache had it, undamaged.
+            Whether the cache had it, undamaged. The cache never fails a transfer: one that
+            cannot be used, for example for want of permission, has nothing.
         """
         file = self._file(sha256)
+        if file is None:
+            return False
         try:
             if file_sha256(file) != sha256:
                 file.unlink(missing_ok=True)
                 return False
-            os.utime(file)
+            with contextlib.suppress(PermissionError):  # another user's, in a shared cache
+                os.utime(file)
             path.parent.mkdir(parents=True, exist_ok=True)
             _link(file, path)
-        except FileNotFoundError:
-            return False  # never there, or thrown away by another process just now
+        except OSError:
+            return False  # never there, thrown away by another process just now, or not for us
         return True
 
     def add(self, path: Path, sha256: str) -> None:
         """Keep a file whose digest the caller has checked. The cache never fails a transfer."""
         file = self._file(sha256)
+        if file is None:
+            return
         with contextlib.suppress(OSError):
             if file.exists():
                 os.utime(file)
@@ -107,7 +114,7 @@ class ContentCache:
         """
         try:
             return self._name(identity).read_text().strip() or None
-        except FileNotFoundError:
+        except (OSError, ValueError):
             return None
 
     def remember(self, identity: str, sha256: str) -> None:
@@ -202,7 +209,10 @@ class ContentCache:
                 return
             yield True
 
-    def _file(self, sha256: str) -> Path:
+    def _file(self, sha256: str) -> Path | None:
+        """Where content lies; None for a text that is no digest, which must not become a path."""
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            return None
         return self.root / "content" / sha256[:2] / sha256
 
     def _name(self, identity: str) -> Path:

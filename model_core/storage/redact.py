@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
-#: Query parameters and header-like words whose value lets somebody in.
+#: Query parameters and header-like words whose value lets somebody in; words may stand before them
+#: (``sas_token``, ``X-Goog-Signature``).
 _SECRET_NAMES = (
-    "x-goog-signature|x-goog-credential|x-goog-security-token|x-amz-signature|x-amz-credential|"
-    "x-amz-security-token|x-amz-copy-source-server-side-encryption-customer-key|awsaccesskeyid|"
-    "aws_access_key_id|aws_secret_access_key|aws_session_token|googleaccessid|signature|sig|"
-    "upload_id|uploadid|access_token|refresh_token|id_token|client_secret|private_key|token|secret|"
-    "password|key"
+    r"(?:[\w-]*[_-])?(?:token|secret|password|passwd|pwd|credential|signature|sig|key|access_key_id|"
+    r"upload_id)|awsaccesskeyid|googleaccessid|uploadid|accountkey|sharedaccess(?:key|signature)|apikey|"
+    r"accesstoken|refreshtoken|clientsecret"
 )
+#: Those that are secret in a text without a sign between name and value, too.
+_SETTINGS = r"aws_(?:secret_access_key|session_token|access_key_id)|(?:\w+_)?account_key|sas_token"
 _RULES = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.S), "…"),
     (re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?)[^'\"\r\n]+"), r"\1…"),
@@ -19,8 +20,13 @@ _RULES = (
     (re.compile(r"\bya29\.[\w.-]+"), "…"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "…"),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), "…"),
+    # A quoted value goes to its closing quote, whatever is in it.
+    *((re.compile(rf"(?i)(?<![\w-])({_SECRET_NAMES})(\\?['\"]?\s*[=:]\s*\\?{quote})(?:\\.|[^{quote}\\])+",
+                  re.S), r"\1\2…") for quote in "'\""),
     (re.compile(rf"(?i)(?<![\w-])({_SECRET_NAMES})(['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;)}}]+"), r"\1\2…"),
-    (re.compile(r"(?i)(\w+://)[^/\s:@]+:[^/\s@]+@"), r"\1…@"),
+    # "… is not set" is no value: one is long, or has a digit or sign in it.
+    (re.compile(rf"(?i)(?<![\w-])({_SETTINGS})(\s+['\"]?)(?:(?=\S*[0-9/+=])\S+|\S{{16,}})"), r"\1\2…"),
+    (re.compile(r"(?i)(\w+://)[^/\s'\"]+@"), r"\1…@"),
 )
 
 

@@ -1,25 +1,24 @@
-"""What all remote stores share: retries, checks and errors around one request at a time.
+"""What all remote stores share: the operations of an object store, each checked to its end.
 
 A subclass knows one client library. It says how to do a single request, which faults may
 pass, and what went wrong in plain words; everything that makes a transfer reliable is here
-and is therefore the same for every kind of store.
+and in ``requesting.py``, and is therefore the same for every kind of store.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from model_core.errors import StorageError
-from model_core.storage.fault import DAMAGED, Changed, Fault
+from model_core.storage.fault import DAMAGED, Changed
 from model_core.storage.keys import check_key, is_plain
 from model_core.storage.object_store import (
     ABSENT,
@@ -29,12 +28,8 @@ from model_core.storage.object_store import (
     file_digests,
     new_checksum,
 )
-from model_core.storage.redact import redact
-from model_core.storage.retry import Exhausted, TransientFault, with_retries
-from model_core.storage.settings import StorageSettings
-from model_core.storage.uri import Location
-
-T = TypeVar("T")
+from model_core.storage.requesting import Requesting
+from model_core.storage.retry import TransientFault
 
 #: How often a whole object is sent or fetched anew when its checksum is wrong at the end.
 _WHOLE_TRIES = 3
@@ -42,7 +37,7 @@ _WHOLE_TRIES = 3
 SHA256, WRITER = "relrec-sha256", "relrec-writer"
 
 
-class RemoteStore(ABC):
+class RemoteStore(Requesting):
     """An object store on the other side of a network.
 
     Nothing is sent, and no client library imported, before the first call.
@@ -55,20 +50,6 @@ class RemoteStore(ABC):
     #: Checksum that the store keeps for an object, or "" (see ``new_checksum``).
     checksum: ClassVar[str]
     compares_and_swaps: ClassVar[bool] = True
-
-    def __init__(self, location: Location, settings: StorageSettings | None = None) -> None:
-        self.location = location
-        self._settings = settings
-
-    @property
-    def settings(self) -> StorageSettings:
-        if self._settings is None:
-            self._settings = StorageSettings.from_environment()
-        return self._settings
-
-    @property
-    def uri(self) -> str:
-        return str(self.location)
 
     # ---- one request each, without retries ---------------------------------------------------
 
@@ -96,16 +77,8 @@ class RemoteStore(ABC):
     def _list_page(self, prefix: str, token: str | None) -> tuple[list[ObjectInfo], str | None]: ...
 
     @abstractmethod
-    def _fault(self, error: Exception) -> Fault | None:
-        """What a client library's exception means; None for one that is not its own."""
-
-    @abstractmethod
     def _writer(self, name: str) -> str | None:
         """The writer's label of the object that is there now."""
-
-    def _renew_credentials(self) -> bool:
-        """Fetch credentials anew after a refusal that may be their age; False if impossible."""
-        return False
 
     # ---- the protocol -------------------------------------------------------------------------
 
@@ -232,48 +205,6 @@ class RemoteStore(ABC):
 
     # ---- inside -------------------------------------------------------------------------------
 
-    def _request(self, key: str, attempt: Callable[[], T]) -> T:
-        """One request with retries; every failure leaves as a StorageError."""
-        renewed = False
-
-        def with_renewal() -> T:
-            nonlocal renewed
-            try:
-                return attempt()
-            except Exception as error:
-                fault = self._fault(error)
-                if (renewed or fault is None or not fault.stale_credentials
-                        or not self._renew_credentials()):
-                    raise
-                renewed = True
-                return attempt()
-
-        def is_transient(error: Exception) -> bool:
-            fault = self._fault(error)
-            return isinstance(error, TransientFault) or (fault is not None and fault.transient)
-
-        def waiting(error: Exception, seconds: float) -> None:
-            fault = self._fault(error)
-            print(f"{self._where(key)}: {fault.found if fault else redact(str(error))}; trying again for "
-                  f"{seconds:.0f} s at most", file=sys.stderr, flush=True)
-
-        try:
-            return with_retries(with_renewal, is_transient, self.settings, waiting=waiting)
-        except Exhausted as error:
-            fault = self._fault(error.last) or Fault(redact(str(error.last)))
-            problem = StorageError(
-                self._where(key), f"an answer within {self.settings.deadline_s:g} s",
-                f"{fault.found} ({error.tries} tries in {error.seconds:.1f} s)", fault.fix)
-        except (StorageError, Changed):
-            raise
-        except Exception as error:
-            known = self._fault(error)
-            if known is None:
-                raise
-            problem = StorageError(self._where(key), "an answer", known.found, known.fix)
-        # Not chained: a client's own exception may show signed URLs and headers in a traceback.
-        raise problem from None
-
     def _stream(self, key: str, info: ObjectInfo, write: Callable[[bytes], object], moved: Moved,
                 ) -> dict[str, str]:
         """Fetch in ranges, so that a broken connection costs one range and not the object."""
@@ -313,9 +244,6 @@ class RemoteStore(ABC):
 
     def _key(self, name: str) -> str:
         return name.removeprefix(self.location.path + "/") if self.location.path else name
-
-    def _where(self, key: str) -> str:
-        return redact(f"{self.uri}/{key}".rstrip("/"), 1_000)
 
     def list(self, prefix: str) -> list[str]:
         return [info.key for info in self.list_objects(prefix)]

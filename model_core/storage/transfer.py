@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from model_core.storage.cache import ContentCache
 
 INDEX = "relrec-index.json"
+
+#: What a file system takes for one part of a path, and a store for a whole name.
+_LONGEST_PART, _LONGEST_NAME = 255, 1_024
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,13 @@ def _files_of(name: str, data: bytes) -> Mapping[str, Mapping[str, Any]] | None:
         if name == MANIFEST:
             content["kind"], content["digest"]
         for file, entry in files.items():
-            if not (isinstance(entry["bytes"], int) and len(entry["sha256"]) == 64) or not _is_inside(file):
+            # An index may be written by anybody who may write to the bucket: its digests and names
+            # become paths here.
+            if not (isinstance(entry["bytes"], int) and entry["bytes"] >= 0
+                    and re.fullmatch("[0-9a-f]{64}", entry["sha256"]) and _is_inside(file)):
+                return None
+            # (A plain directory may hold a manifest.json that is no record's.)
+            if file == INDEX or (file == MANIFEST and name == MANIFEST):
                 return None
         return files
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -221,7 +231,9 @@ def _files_of(name: str, data: bytes) -> Mapping[str, Mapping[str, Any]] | None:
 
 
 def _is_inside(name: str) -> bool:
-    return not name.startswith("/") and all(part and not part.startswith(".") for part in name.split("/"))
+    return "\0" not in name and len(name.encode()) <= _LONGEST_NAME and all(
+        part and not part.startswith(".") and len(part.encode()) <= _LONGEST_PART
+        for part in name.split("/"))
 
 
 @contextlib.contextmanager

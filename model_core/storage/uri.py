@@ -72,18 +72,23 @@ def parse_location(text: str | Path, where: str = "path") -> Location:
         where: Name of the setting it came from, for the error message.
 
     Raises:
-        ConfigError: It is empty, has no bucket, or carries credentials or a query.
+        ConfigError: It is empty, has no bucket, or carries credentials, a query, characters that
+            cannot be seen, or spaces at an end or in the bucket's name.
     """
     if not is_remote(text):
         return Location("file", "", str(local_path(text, where)))
     assert isinstance(text, str)
-    scheme, _, rest = text.strip().partition("://")
+    scheme, _, rest = text.partition("://")
     scheme = _ALIASES.get(scheme.lower(), scheme.lower())
     bucket, _, path = rest.partition("/")
     if "@" in bucket:
         # The text holds a secret, so it is not repeated.
         raise ConfigError(where, f"{scheme}://bucket/prefix", "a URI with credentials in it",
                           "leave them out; the client finds them in its environment")
+    if not text.isprintable() or text != text.strip() or " " in bucket:
+        # Copied along with the name, as a rule; the store would look for another place.
+        raise ConfigError(where, "a URI without line breaks, control characters and stray spaces", repr(text),
+                          "remove them")
     if not _SCHEME.fullmatch(scheme) or (not bucket and scheme != "memory"):
         raise ConfigError(where, "scheme://bucket/prefix, or a local path", repr(text),
                           "name the bucket, for example gs://my-bucket/shop")

@@ -61,8 +61,10 @@ def parse_container_settings(pairs: Sequence[str], network: str = "none") -> Con
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if key not in _KEYS or not equals or not value:
-            raise ConfigError("--docker", f"KEY=VALUE with a key of {list(_KEYS)}", repr(pair),
-                              "write for example --docker memory=4g")
+            # Only the key: a variable without its env= may be a secret.
+            raise ConfigError("--docker", f"KEY=VALUE with a key of {list(_KEYS)}",
+                              f"{key!r} without a value" if not value else f"the key {key!r}",
+                              "write for example --docker memory=4g, or --docker env=NAME for a variable")
         if key in many:
             many[key].append(value)
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from model_core.errors import ConfigError
 from model_core.storage.cache import cache_folder
 from model_core.storage.uri import is_remote
-from pipelines.targets.store_access import store_access
+from pipelines.targets.store_access import check_readable, store_access
 
 if TYPE_CHECKING:
     from pipelines.runs import RunRequest
@@ -37,7 +37,7 @@ def runner_of(request: RunRequest) -> Callable[..., list[StepRun]]:
 
         return process.run_pipeline
     from pipelines.targets import docker
-    from pipelines.targets.containers import parse_container_settings
+    from pipelines.targets.containers import parse_container_settings, user_of
 
     dataset = Path(request.dataset).expanduser()
     readable = [dataset.resolve()] if dataset.exists() else []
@@ -45,6 +45,7 @@ def runner_of(request: RunRequest) -> Callable[..., list[StepRun]]:
     # What lies elsewhere has to be reached.
     remote = not readable or is_remote(request.registry) or is_remote(request.root)
     settings = parse_container_settings(request.containers, "host" if remote else "none")
+    files: list[Path] = []
     if remote:
         variables, files = store_access(os.environ)
         cache = cache_folder().resolve()
@@ -52,4 +53,6 @@ def runner_of(request: RunRequest) -> Callable[..., list[StepRun]]:
             *(f"{name}={value}" for name, value in variables.items()), f"RELREC_CACHE_DIR={cache}",
             *settings.environment))
         readable, writable = [*readable, *files], [*writable, cache]
+    check_readable([*files, *map(Path, settings.mounts)],
+                   user_of(settings, os.getuid(), os.getgid()), os.getuid())
     return partial(docker.run_pipeline, settings=settings, readable=readable, writable=writable)

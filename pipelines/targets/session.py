@@ -89,11 +89,15 @@ class Session:
     def fetched(self, command: list[str]) -> list[str]:
         """A task's command, with every artifact that it reads on this machine.
 
+        What an earlier attempt stored of its outputs is removed, as ``begin`` does here.
+
         Raises:
             RelrecError: One cannot be had.
         """
         if self.staging is None:
             return command
+        if (task := Task.of(command)) is not None:
+            self.staging.remove(task.outputs.values())
         executor_input = json.loads(command[-1])
         for value in executor_input.get("inputs", {}).get("artifacts", {}).values():
             for artifact in value["artifacts"]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from model_core.errors import ConfigError
 
 #: Variables that Google's and Amazon's clients and relrec's own transfers read. Those that hold a
 #: secret reach the container's environment and no log.
@@ -27,7 +32,7 @@ _FILES = {
 
 
 def store_access(caller: Mapping[str, str]) -> tuple[dict[str, str], list[Path]]:
-    """Variables to set, and files to mount at the same path.
+    """Variables to set, and files to mount at the same path, which is absolute.
 
     Args:
         caller: Environment of this process.
@@ -39,8 +44,40 @@ def store_access(caller: Mapping[str, str]) -> tuple[dict[str, str], list[Path]]
     environment = {name: caller[name] for name in VARIABLES if name in caller}
     files = []
     for name, usual in _FILES.items():
-        place = caller.get(name) or usual.replace("~", caller.get("HOME", "/nonexistent"))
+        place = re.sub(r"^~(?=/)", lambda _: caller.get("HOME", "/nonexistent"), caller.get(name) or usual)
         if place and Path(place).is_file():
-            environment[name] = place
-            files.append(Path(place))
+            # A container has another working directory.
+            environment[name] = os.path.abspath(place)
+            files.append(Path(environment[name]))
     return environment, files
+
+
+def check_readable(files: Sequence[Path], user: str, caller_uid: int) -> None:
+    """Find out before the first step whether the containers' user can read what is mounted.
+
+    Containers have no capabilities, so root, too, needs the permission bits.
+
+    Args:
+        files: What is mounted; directories are not looked at.
+        user: ``uid:gid`` of the containers; names are left to the engine.
+        caller_uid: User of this process.
+
+    Raises:
+        ConfigError: A file that the user cannot read.
+    """
+    numbers = re.fullmatch(r"(\d+)(?::(\d+))?", user)
+    if numbers is None:
+        return
+    uid, gid = int(numbers[1]), int(numbers[2] or 0)
+    if uid == 0 and caller_uid != 0:
+        return  # a rootless engine takes the caller for its root
+    for file in filter(Path.is_file, files):
+        status = file.stat()
+        bit = (stat.S_IRUSR if status.st_uid == uid else
+               stat.S_IRGRP if status.st_gid == gid else stat.S_IROTH)
+        if not status.st_mode & bit:
+            raise ConfigError(
+                str(file), f"a file that the containers' user {uid}:{gid} can read",
+                f"mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}:{status.st_gid}",
+                f"chgrp {gid} it and chmod g+r, pass --docker user={status.st_uid}:{status.st_gid}, or put "
+                "the credentials into environment variables in place of the file")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from model_core.config import RunConfig
 from model_core.errors import ConfigError
+from pipelines.runs import RunRequest
 from pipelines.targets import engine
 from pipelines.targets.containers import (
     ContainerSettings,
@@ -17,7 +19,9 @@ from pipelines.targets.containers import (
     user_of,
     volumes_of,
 )
+from pipelines.targets.runners import runner_of
 from pipelines.targets.session import Task
+from pipelines.targets.store_access import check_readable, store_access
 
 
 def test_settings(tmp_path):
@@ -34,6 +38,55 @@ def test_settings(tmp_path):
 def test_bad_settings(pair):
     with pytest.raises(ConfigError, match="--docker"):
         parse_container_settings([pair])
+
+
+def test_a_variable_without_env_is_not_repeated():
+    with pytest.raises(ConfigError, match="AWS_SECRET_ACCESS_KEY") as caught:
+        parse_container_settings(["AWS_SECRET_ACCESS_KEY=hunter2"])
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_credential_file_that_the_containers_cannot_read_is_told(tmp_path):
+    file = tmp_path / "key.json"
+    file.write_text("{}")
+    file.chmod(0o600)
+    uid, gid = file.stat().st_uid, file.stat().st_gid
+    with pytest.raises(ConfigError, match=r"key\.json.*0600.*chgrp.*--docker user=.*environment variables"):
+        check_readable([tmp_path, file], f"{uid + 1}:{gid}", 0)
+    check_readable([file], f"{uid}:{gid}", uid)
+    check_readable([file], "0:0", 1000)  # as an engine without root maps it
+    check_readable([file], "somebody", 0)
+    file.chmod(0o640)
+    check_readable([file], f"{uid + 1}:{gid}", 0)
+    with pytest.raises(ConfigError):
+        check_readable([file], f"{uid + 1}:{gid + 1}", 0)
+    file.chmod(0o604)
+    check_readable([file], f"{uid + 1}:{gid + 1}", 0)
+
+
+def test_the_runner_looks_at_credential_files_before_the_first_step(tmp_path, monkeypatch):
+    (tmp_path / "key.json").touch(0o600)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "key.json")
+    request = RunRequest("retrain", "gs://b/shop", "t", "gs://b/root", "gs://b/registry", "", RunConfig(),
+                         "docker", (f"user={os.getuid() + 1}:{os.getgid() + 1}",))
+    with pytest.raises(ConfigError, match=r"key\.json"):
+        runner_of(request)
+    (tmp_path / "key.json").chmod(0o644)
+    run = runner_of(request)
+    assert tmp_path / "key.json" in run.keywords["readable"]
+
+
+def test_files_of_the_caller_are_named_in_full(tmp_path, monkeypatch):
+    (tmp_path / "key.json").touch()
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").touch()
+    monkeypatch.chdir(tmp_path)
+    environment, files = store_access({"GOOGLE_APPLICATION_CREDENTIALS": "key.json", "HOME": str(tmp_path),
+                                       "AWS_CONFIG_FILE": "~/.aws/config"})
+    assert environment == {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "key.json"),
+                           "AWS_CONFIG_FILE": str(tmp_path / ".aws" / "config")}
+    assert files == [tmp_path / "key.json", tmp_path / ".aws" / "config"]
 
 
 def test_root_does_not_run_containers_as_root_unless_asked():

@@ -1,17 +1,18 @@
 """Roots of runs in an object store: finished steps are found there from any machine."""
 
 import json
-import threading
+from datetime import UTC, datetime
 
 import pytest
 
+from model_core.config import RunConfig
 from model_core.errors import ConfigError, StorageError
 from model_core.records import write_record
 from model_core.storage.opening import open_store
-from pipelines.remote_lock import LOCK, RemoteLock
-from pipelines.runs import _check_registry
+from pipelines.runs import RunRequest, _check_registry, _summary
 from pipelines.staging import RootStaging
 from pipelines.targets import process
+from pipelines.targets.session import Session, StepRun, Task
 from tests.pipelines.test_process import yaml  # noqa: F401 (a fixture)
 
 
@@ -108,61 +109,51 @@ def test_roots_that_cannot_be(root):
         RootStaging(root)
 
 
-def test_one_run_at_a_time(remote_uri):
-    first, second = (RemoteLock(open_store(remote_uri)) for _ in range(2))
-    with first.held():
-        with pytest.raises(ConfigError, match="no other run is using"), second.held():
-            pass
-        first.check()
-    with second.held():
-        pass
+def test_a_root_may_have_a_backslash_in_its_name(tmp_path):
+    staging = RootStaging("gs://b/a\\d\\1", tmp_path / "here")
+    assert staging.remote(staging.folder / "x") == "gs://b/a\\d\\1/x"
+    assert staging.without_folder([f"{staging.folder}/x"]) == ["gs://b/a\\d\\1/x"]
 
 
-def test_of_many_runs_that_start_at_once_one_gets_in(gcs_uri):
-    inside, refused, start, leave = [], [], threading.Barrier(6), threading.Event()
+def test_an_outage_after_the_last_step_is_told(gcs_uri, tmp_path, monkeypatch):
+    staging = RootStaging(gcs_uri, tmp_path / "here")
+    request = RunRequest("retrain", "shop", "t", gcs_uri, gcs_uri, "", RunConfig())
+    steps = [StepRun("evaluate", "succeeded", outputs={"report": f"{gcs_uri}/run/evaluate/report"})]
 
-    def enter(name):
-        lock = RemoteLock(open_store(gcs_uri))
-        start.wait()
-        try:
-            with lock.held():
-                inside.append(name)
-                leave.wait(20)
-        except ConfigError:
-            refused.append(name)
-            if len(refused) == 5:
-                leave.set()
+    def refuse(*arguments, **options):
+        raise StorageError(gcs_uri, "an answer within 300 s", "HTTP 503", "try later")
 
-    threads = [threading.Thread(target=enter, args=(name,)) for name in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (len(inside), len(refused)) == (1, 5)
+    monkeypatch.setattr(staging.store, "get", refuse)
+    with pytest.raises(StorageError, match="HTTP 503"):
+        _summary(request, steps, datetime.now(UTC), staging)
 
 
-def test_a_lease_that_ran_out_is_taken_and_its_holder_learns_of_it(gcs_uri):
-    store, now = open_store(gcs_uri), [1_000.0]
-    slow = RemoteLock(store, lease_s=0.3, clock=lambda: now[0])
-    with slow.held():
-        holder = json.loads(store.read(LOCK)[0])
-        store.write(LOCK, json.dumps(holder | {"host": "elsewhere", "token": "other"}).encode())
-        slow._end.wait(0.5)
-        with pytest.raises(StorageError, match="elsewhere"):
-            slow.check()
-    assert json.loads(store.read(LOCK)[0])["token"] == "other", "what is another's is not released"
-    with pytest.raises(ConfigError, match="elsewhere"), RemoteLock(store, clock=lambda: now[0]).held():
-        pass
-    now[0] += 1_000
-    with RemoteLock(store, clock=lambda: now[0]).held():
-        pass
+def test_a_retry_leaves_nothing_of_the_attempt_before(remote_uri, tmp_path):
+    staging = RootStaging(remote_uri, tmp_path / "here")
+    session, folder = Session({}, staging=staging), staging.folder / "run" / "step"
+    outputs = {name: {"artifacts": [{"uri": str(folder / name)}]} for name in ("tree", "file", "next")}
+    command = ["step", json.dumps({
+        "inputs": {}, "outputs": {"outputFile": str(folder / "out.json"), "artifacts": outputs}})]
+    task = Task.of(command)
 
+    def attempt(text, names):
+        run = session.begin(task)
+        session.fetched(command)
+        for name in names:
+            (folder / "tree").mkdir(exist_ok=True)
+            (folder / "tree" / name).write_text(text)
+        (folder / "file").write_text(text)
+        return run
 
-def test_the_lease_of_a_dead_process_on_this_machine_is_free(gcs_uri):
-    store = open_store(gcs_uri)
-    lock = RemoteLock(store)
-    with lock.held():
-        holder = json.loads(store.read(LOCK)[0])
-    store.write(LOCK, json.dumps(holder | {"pid": 2**22 + 1}).encode())
-    with RemoteLock(store).held():
-        pass
+    attempt("old", ("a", "b"))
+    staging.store_artifacts([folder / "tree", folder / "file"])  # and then the store is gone
+    beside = f"{remote_uri}/run/step/tree-of-another"
+    open_store(beside).write("x", b"1")
+    run = attempt("new", ("a",))
+    assert not RootStaging(remote_uri, tmp_path / "other").holds(f"{remote_uri}/run/step/tree")
+    assert session.end(run, task, None)
+    there = RootStaging(remote_uri, tmp_path / "there")
+    tree = there.fetch(f"{remote_uri}/run/step/tree")
+    assert {path.name: path.read_text() for path in tree.iterdir()} == {"a": "new"}
+    assert there.fetch(f"{remote_uri}/run/step/file").read_text() == "new"
+    assert open_store(beside).read("x")[0] == b"1"

@@ -108,3 +108,33 @@ def test_places_and_sizes_come_from_the_environment(tmp_path):
     for text in ("many", "0", "-1", "nan", "inf"):
         with pytest.raises(ConfigError, match="RELREC_CACHE_GB"):
             ContentCache.from_environment({"RELREC_CACHE_GB": text})
+
+
+def test_a_text_that_is_no_digest_becomes_no_path(tmp_path):
+    cache, victim = ContentCache(tmp_path / "cache"), tmp_path / "victim"
+    victim.write_bytes(b"x")
+    (tmp_path / "cache" / "content").mkdir(parents=True)
+    for text in ("../victim", str(victim), "A" * 64, "0" * 64 + "\n", ""):
+        assert not cache.place(text, tmp_path / "out")
+        cache.add(victim, text)
+    assert victim.read_bytes() == b"x"
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_the_cache_of_another_user_fails_no_transfer(tmp_path, monkeypatch):
+    cache = ContentCache(tmp_path / "cache")
+    path, sha256 = _file(tmp_path, b"x" * 1000)
+    cache.add(path, sha256)
+
+    def refuse(*arguments, **options):
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("model_core.storage.cache.os.utime", refuse)
+        assert cache.place(sha256, tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"x" * 1000
+    cache.remember("object", sha256)
+    monkeypatch.setattr("model_core.storage.cache.file_sha256", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert not cache.place(sha256, tmp_path / "again")
+    assert cache.known("object") is None

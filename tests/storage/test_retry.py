@@ -75,7 +75,12 @@ SECRETS = ["s3cr3t0123456789abcdef", "ya29.A0ARrdaM-abc_def", "AKIAABCDEFGHIJKLM
     "headers {{'Authorization': 'Bearer {0}', 'x': 'y'}}", "Authorization: AWS4-HMAC-SHA256 Credential={0}/x",
     '{{"refresh_token": "{0}", "client_secret":"{0}"}}', "aws_secret_access_key = {0}",
     "bearer {0} was refused",
-    "https://user:{0}@host/x", "AZURE sig={0}&se=1",
+    "https://user:{0}@host/x", "AZURE sig={0}&se=1", "https://{0}@host/x", "https://user:p@{0}@host/x",
+    "AccountName=a;AccountKey={0}==;EndpointSuffix=e", "account_key={0}", "sas_token={0}",
+    "'sas_token': '?{0}'",
+    'password="correct horse {0}"', "password: 'correct, horse {0}'", '{{"secret": "a\\"b {0}"}}',
+    "aws_secret_access_key {0}", "AWS_SECRET_ACCESS_KEY  {0}", "storage_account_key: {0}",
+    "SharedAccessKey={0}", "api-key={0}",
     "-----BEGIN RSA PRIVATE KEY-----\n{0}\n-----END RSA PRIVATE KEY-----",
 ])
 def test_no_secret_survives(text):
@@ -87,4 +92,6 @@ def test_tokens_are_known_by_their_form_and_other_text_stays():
         assert secret not in redact(f"found {secret} there")
     assert redact("HTTP 403: user:jane lacks storage.objects.get on the key a/b.json") == (
         "HTTP 403: user:jane lacks storage.objects.get on the key a/b.json")
+    assert redact("aws_secret_access_key is not set") == "aws_secret_access_key is not set"
+    assert redact("gs://bucket/a@b, mail x@y") == "gs://bucket/a@b, mail x@y"
     assert len(redact("x" * 1_000)) == 300

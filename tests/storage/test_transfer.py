@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -157,3 +158,34 @@ def test_the_cache_saves_the_second_download(gcs_url, gcs_uri, record, monkeypat
         assert proxy.count(media) - before == 1, "the manifest alone"
     assert open_record(tmp_path / "two", "demo", 1, verify="digest")
     assert store.read("r/manifest.json")[1] != ABSENT
+
+
+@pytest.mark.parametrize(("name", "sha256", "size"), [
+    ("x", "../" * 17 + "victim/file/y", 1), ("x", "A" * 64, 1), ("x", "0" * 64, -1), ("../x", "0" * 64, 1),
+    ("a\0b", "0" * 64, 1), ("a" * 256, "0" * 64, 1), ("a/" * 512 + "b", "0" * 64, 1), (INDEX, "0" * 64, 1),
+    ("\ud800", "0" * 64, 1),
+])
+def test_an_index_cannot_name_what_is_no_file_of_the_tree(tmp_path, name, sha256, size):
+    files = {"files": {name: {"bytes": size, "sha256": sha256}}}
+    store = open_store(tmp_path / "store")
+    store.write(f"r/{INDEX}", json.dumps(files).encode())
+    with pytest.raises(ArtifactError, match="an index of files"):
+        tree_index(store, "r")
+    store.write("m/manifest.json", json.dumps(files | {"kind": "demo", "digest": "0"}).encode())
+    assert tree_index(store, "m") is None
+    files["files"] = {"manifest.json": {"bytes": 1, "sha256": "0" * 64}}
+    store.write("m/manifest.json", json.dumps(files | {"kind": "demo", "digest": "0"}).encode())
+    assert tree_index(store, "m") is None
+
+
+def test_a_digest_in_an_index_deletes_no_file(gcs, tmp_path):
+    cache, victim = ContentCache(tmp_path / "cache"), tmp_path / "file"
+    victim.write_bytes(b"mine")
+    sha256 = "../" + "./" * 28 + "/file"  # as long as a digest, and a way from content/.. to the victim
+    (tmp_path / "cache" / "content").mkdir(parents=True)
+    assert len(sha256) == 64
+    gcs.write("r/x", b"1")
+    gcs.write(f"r/{INDEX}", json.dumps({"files": {"x": {"bytes": 1, "sha256": sha256}}}).encode())
+    with contextlib.suppress(ArtifactError, StorageError):
+        download_tree(gcs, "r", tmp_path / "copy", cache=cache)
+    assert victim.read_bytes() == b"mine"

@@ -53,6 +53,15 @@ def test_places_that_are_none(text):
     assert caught.value.where == "--root"
 
 
+@pytest.mark.parametrize("text", [
+    "gs://bucket /x", "gs://bucket ", " gs://bucket", "gs://bucket/x\n", "s3://buc\nket/x", "gs://bucket/a\x00b",
+    "gs://bucket/\x1b[31m", "az://box/a\u2028b",
+])
+def test_stray_and_unseen_characters_are_refused(text):
+    with pytest.raises(ConfigError, match="control characters"):
+        parse_location(text, "--root")
+
+
 def test_credentials_in_a_uri_are_refused_and_not_repeated():
     with pytest.raises(ConfigError, match="credentials") as caught:
         parse_location("s3://AKIA:hunter2@bucket/x")
