@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from components._images import Pins, code_digest
+from components._images import Pins, code_digest, recipe_digest
 from images import push as pushing
 from model_core.records import json_bytes
 
@@ -27,7 +27,8 @@ fi
     monkeypatch.setattr(pushing, "find_docker", lambda: str(docker))
 
     def write(**changes):
-        record = {"version": "1.2", "revision": "0" * 40, "code_digest": code_digest(),
+        record = {"version": "1.2", "revision": "0" * 40,
+                  "code_digest": code_digest(), "recipe": recipe_digest(),
                   "images": {role: {"name": f"x/relrec-{role}:1"} for role in ("cpu", "serve")}} | changes
         (tmp_path / "build").mkdir(exist_ok=True)
         (tmp_path / "build" / "images.json").write_bytes(json_bytes(record))
@@ -48,7 +49,7 @@ def test_tags_by_version_and_commit_and_writes_pins(workplace):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"code_digest": "old"}, "make images"), ({"revision": "0" * 40 + "-dirty"}, "commit"),
+    ({"code_digest": "old"}, "make images"), ({"recipe": "old"}, "make images"), ({"revision": "0" * 40 + "-dirty"}, "commit"),
 ])
 def test_refuses_images_of_other_code(workplace, capsys, changes, message):
     root = workplace(**changes)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from kfp import compiler, dsl
 
-from pipelines.targets import process, session
+from pipelines.targets import process, step_cache
 
 WRITE = """
 import json, os, sys
@@ -94,9 +94,9 @@ def test_damaged_record_is_made_again(tmp_path):
 
     with write_record(tmp_path / "r", "demo", 1) as (folder, _):
         (folder / "x").write_text("12345")
-    assert session.is_intact(tmp_path / "r")
+    assert step_cache.is_intact(tmp_path / "r")
     (tmp_path / "r" / "x").write_text("1")
-    assert not session.is_intact(tmp_path / "r")
+    assert not step_cache.is_intact(tmp_path / "r")
 
 
 def test_failure_says_why_and_resumes_there(yaml, tmp_path, capfd):
