@@ -49,7 +49,8 @@ def test_tags_by_version_and_commit_and_writes_pins(workplace):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"code_digest": "old"}, "make images"), ({"recipe": "old"}, "make images"), ({"revision": "0" * 40 + "-dirty"}, "commit"),
+    ({"code_digest": "old"}, "make images"), ({"recipe": "old"}, "make images"),
+    ({"revision": "0" * 40 + "-dirty"}, "commit"),
 ])
 def test_refuses_images_of_other_code(workplace, capsys, changes, message):
     root = workplace(**changes)
