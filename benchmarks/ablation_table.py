@@ -30,7 +30,7 @@ def markdown(
         provenance: Machine, date and commit, in a sentence.
         later: Name of the rows measured after validation; None where there are none.
     """
-    common = [setting for setting in (notes[0]["settings"] if notes else ())
+    common = [setting for setting in dict.fromkeys(notes[0]["settings"] if notes else ())
               if all(setting in note["settings"] for note in notes)]
     shared = "Settings of all rows: " + ", ".join(f"`{setting}`" for setting in common) + "."
     parts = [HEAD, provenance + (f" {shared}" if common else "")]

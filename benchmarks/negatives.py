@@ -153,7 +153,8 @@ def main() -> None:
                         help="cpu: processor time of all threads, for a machine shared with others.")
     parser.add_argument("--validations", type=int, default=4)
     parser.add_argument("--num-classes", type=int,
-                        help="C; by default an eighth of the catalogue, at least 32.")
+                        help="C; by default half the catalogue, at least 32. Below the number of a batch's "
+                             "positives nothing is drawn, and queue and uniform are the same.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--set", nargs="*", default=[], metavar="SECTION.KEY=VALUE",
@@ -166,7 +167,7 @@ def main() -> None:
         num_items = TemporalGraph.open(dataset / "graph").num_items
         for seed in args.seeds:
             rows += compare(dataset, args.seconds, args.validations,
-                            args.num_classes or max(num_items // 8, 32), seed, args.set,
+                            args.num_classes or max(num_items // 2, 32), seed, args.set,
                             CLOCKS[args.clock])
     print(table(rows))
     if args.json:

@@ -15,7 +15,7 @@ from model_core.storage.settings import StorageSettings
 from tests.storage.doubles import servers
 
 #: Short waits, small chunks: what takes minutes in the world takes a second here.
-QUICK = StorageSettings(deadline_s=3, timeout_s=0.3, chunk_bytes=1 << 20, parallel=4, first_wait_s=0.02,
+QUICK = StorageSettings(deadline_s=4, timeout_s=1.5, chunk_bytes=1 << 20, parallel=4, first_wait_s=0.02,
                         longest_wait_s=0.1)
 _number = itertools.count()
 
