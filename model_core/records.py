@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from model_core.errors import ArtifactError
 from model_core.version import __version__
@@ -40,11 +40,18 @@ def json_bytes(value: Any) -> bytes:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write one file so that a reader sees either the old or the new content."""
+    with appearing_file(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def appearing_file(path: Path) -> Iterator[IO[bytes]]:
+    """A stream to a file that appears, or is replaced, whole when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)

@@ -24,13 +24,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from model_core.errors import ConfigError, StorageError
-from model_core.records import MANIFEST, file_sha256, json_bytes
+from model_core.errors import ConfigError, RelrecError, StorageError
+from model_core.records import MANIFEST, json_bytes, verify_record
 from model_core.storage.cache import ContentCache, cache_folder
 from model_core.storage.opening import open_store
 from model_core.storage.progress import ProgressLines
 from model_core.storage.settings import StorageSettings
-from model_core.storage.transfer import INDEX, download_tree, tree_index, upload_tree
+from model_core.storage.transfer import INDEX, download_tree, remove_tree, tree_index, upload_tree
 from model_core.storage.uri import parse_location
 from pipelines.remote_lock import RemoteLock
 
@@ -164,7 +164,7 @@ class RootStaging:
         """Take artifacts out of the root, as a step must before it writes them anew.
 
         Trees are immutable there: one that an earlier attempt left would stay in the place of
-        the new one. The index goes first, so that what is half removed is not taken for a tree.
+        the new one.
 
         Raises:
             StorageError: The store does not do it in time, or another run took over the root.
@@ -174,10 +174,7 @@ class RootStaging:
             self._stored.discard(key)
             if self.store.stat(key) is not None:
                 self.store.delete(key)
-            found = self.store.list(key)
-            indexes = [name for name in (f"{key}/{INDEX}", f"{key}/{MANIFEST}") if name in found]
-            for name in dict.fromkeys((*indexes, *found)):
-                self.store.delete(name)
+            remove_tree(self.store, key)
 
     def store_log(self, path: Path) -> None:
         """Bring a log under the root. A log that cannot be stored stops nothing."""
@@ -229,13 +226,13 @@ class RootStaging:
 
     @staticmethod
     def _is_here(path: Path) -> bool:
-        """Whether a local copy is complete: files appear by rename, records are checked by size."""
+        """Whether a local copy is complete: files appear by rename, records are checked to the byte."""
         if not path.is_dir():
             return path.is_file()
+        if not (path / MANIFEST).exists():
+            return True
         try:
-            files = json.loads((path / MANIFEST).read_bytes())["files"]
-            return all(file_sha256(path / name) == entry["sha256"] for name, entry in files.items())
-        except FileNotFoundError:
-            return not (path / MANIFEST).exists()
-        except (OSError, ValueError, KeyError, TypeError):
+            verify_record(path)
+        except (RelrecError, OSError):
             return False
+        return True

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_core.errors import ArtifactError, RegistryError
-from model_core.records import file_sha256, write_atomically
+from model_core.records import appearing_file, file_sha256, write_atomically
 from model_core.storage.keys import check_key
 from model_core.storage.object_store import ABSENT, Moved, ObjectInfo
 
@@ -158,15 +158,5 @@ class LocalStore:
 
 def _copy_file(source: Path, target: Path) -> None:
     """Copy one file so that it appears whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    try:
-        shutil.copyfile(source, temporary)
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with open(source, "rb") as original, appearing_file(target) as copy:
+        shutil.copyfileobj(original, copy, 1 << 20)

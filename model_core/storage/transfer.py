@@ -159,6 +159,17 @@ def download_tree(
     return index
 
 
+def remove_tree(store: ObjectStore, prefix: str) -> None:
+    """Remove a stored tree, its index first, so that what is half removed is not taken for one.
+
+    Raises:
+        StorageError: The store does not do it in time; repeating goes on there.
+    """
+    indexes = {f"{prefix}/{MANIFEST}", f"{prefix}/{INDEX}"}
+    for key in sorted(store.list(prefix), key=lambda key: key not in indexes):
+        store.delete(key)
+
+
 def fetch_file(
     store: ObjectStore, key: str, path: Path, sha256: str, size: int, cache: ContentCache | None,
     counter: Counter,

@@ -22,6 +22,7 @@ from model_core.errors import RelrecError, StorageError
 from model_core.records import MANIFEST, verify_record
 from model_core.storage.object_store import ObjectStore
 from model_core.storage.opening import open_store
+from model_core.storage.transfer import remove_tree
 from model_core.storage.uri import is_remote, local_path
 
 NUM_KEPT = 2
@@ -63,7 +64,8 @@ class StateMirror:
         the states to come; an older state then serves.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        for name in reversed(self._stored("step-")):
+        states, bests = self._stored()
+        for name in reversed(states):
             try:
                 self._download(name, folder)
                 best = json.loads((folder / name / "counters.json").read_bytes())["best_step"]
@@ -76,7 +78,7 @@ class StateMirror:
                     self._remove(name)
                 continue
             return
-        for name in self._stored("best-"):  # no state names them any more
+        for name in bests:  # no state names them any more
             self._remove(name)
 
     def push(self, state: Path, best: Path | None) -> None:
@@ -104,7 +106,7 @@ class StateMirror:
 
     def newest(self) -> str | None:
         """Name of the newest whole state in the store."""
-        return next(reversed(self._stored("step-")), None)
+        return next(reversed(self._stored()[0]), None)
 
     @property
     def uri(self) -> str:
@@ -133,29 +135,28 @@ class StateMirror:
 
     def _prune(self, newest: str) -> None:
         """Remove all but the state just stored and the one before it."""
-        states = [name for name in self._stored("step-") if name <= newest]
-        kept, named = states[-NUM_KEPT:], set()
+        states, bests = self._stored()
+        kept, named = [name for name in states if name <= newest][-NUM_KEPT:], set()
         for name in kept:
             try:
                 best = json.loads(self.store.read(f"{self.prefix}/{name}/counters.json")[0])["best_step"]
             except (ValueError, KeyError):  # it lost a file; a restart finds that, too
                 continue
             named |= {f"best-{best:09}"} if best is not None else set()
-        for name in self._stored("step-") + self._stored("best-"):
+        for name in states + bests:
             if name not in kept and name not in named:
                 self._remove(name)
 
     def _remove(self, name: str) -> None:
-        keys = self.store.list(f"{self.prefix}/{name}")
-        for key in sorted(keys, key=lambda key: not key.endswith(MANIFEST)):
-            self.store.delete(key)  # the manifest first: half a record is none
+        remove_tree(self.store, f"{self.prefix}/{name}")
 
-    def _stored(self, start: str) -> list[str]:
-        """Names of whole records, oldest first."""
+    def _stored(self) -> tuple[list[str], list[str]]:
+        """Names of whole records, oldest first: states, and best weights. One listing."""
         keys = self.store.list(self.prefix)
-        names = (key.removeprefix(f"{self.prefix}/").split("/") for key in keys)
-        return sorted(parts[0] for parts in names
-                      if len(parts) == 2 and parts[1] == MANIFEST and parts[0].startswith(start))
+        parts = (key.removeprefix(f"{self.prefix}/").split("/") for key in keys)
+        names = sorted(name for name, *rest in parts if rest == [MANIFEST])
+        return ([name for name in names if name.startswith("step-")],
+                [name for name in names if name.startswith("best-")])
 
     def _download(self, name: str, folder: Path) -> None:
         if not (folder / name).is_dir():
