@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from model_core.errors import ConfigError
 
@@ -24,6 +24,22 @@ class Section(BaseModel):
     )
 
 
+def _ascending(limits: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    warn, fail = limits
+    if warn is not None and fail is not None and warn > fail:
+        raise ValueError("the limit to warn must not be above the one to fail")
+    return limits
+
+
+#: What a finding counts as.
+Level = Literal["ok", "warn", "fail"]
+#: Two limits of one measure, from which on it is a warning and a failure; null: never.
+Limits = Annotated[
+    tuple[Annotated[float, Field(ge=0)] | None, Annotated[float, Field(ge=0)] | None],
+    AfterValidator(_ascending),
+]
+
+
 class SplitConfig(Section):
     """Which seed times become training rows."""
 
@@ -32,6 +48,45 @@ class SplitConfig(Section):
     )
     max_locality_rows: int = Field(
         2_000, ge=1, description="Seed rows per split on which the locality score is measured."
+    )
+
+
+class WatchConfig(Section):
+    """When changed data are a warning, and when a failure (see docs/how-to/watch-your-data.md).
+
+    A pair holds the limits of a warning and of a failure; `null` in its place: never.
+    """
+
+    on_failure: Literal["refuse", "stop"] = Field(
+        "refuse", description="After a failure: train, but promote nothing; or stop the run before training."
+    )
+    ignore: tuple[str, ...] = Field(
+        (), description="Tables (`orders`) and columns (`orders.channel`) that are not watched."
+    )
+    removed: Level = Field("fail", description="What a table or column that is gone counts as.")
+    added: Level = Field("warn", description="What a new table or column counts as.")
+    changed: Level = Field("fail", description="What another kind, key or time column counts as.")
+    freshness: Limits = Field(
+        (0.25, 0.5), description="Age of the newest event at `as_of`, in label windows; a table's usual gaps "
+                                 "are allowed for."
+    )
+    row_change: Limits = Field(
+        (2.0, 4.0), description="Factor by which rows (per day, where there is time) grew or fell."
+    )
+    missing_keys: Limits = Field((0.5, 0.9), description="Share of a foreign key's rows that have none.")
+    missing_change: Limits = Field((0.05, 0.25), description="Rise of the share of missing values.")
+    category_drift: Limits = Field(
+        (0.05, 0.2), description="Jensen-Shannon divergence in bits; a share p of rows that moves to a new "
+                                 "value is p."
+    )
+    number_drift: Limits = Field(
+        (0.1, 0.3), description="Kolmogorov-Smirnov distance; a share p of rows that leaves its range is p."
+    )
+    cold_users: Limits = Field((0.8, 0.95), description="Share of test users without any event before.")
+    cold_items: Limits = Field((0.8, 0.95), description="Share of test targets without any event before.")
+    cold_change: Limits = Field((0.15, 0.4), description="Rise of either share.")
+    max_categories: int = Field(
+        1_000, ge=2, description="A string column with more distinct values is compared by its lengths."
     )
 
 
@@ -193,6 +248,7 @@ class RunConfig(Section):
     """All sections of one run."""
 
     split: SplitConfig = SplitConfig()
+    watch: WatchConfig = WatchConfig()
     graph: GraphConfig = GraphConfig()
     queue: QueueConfig = QueueConfig()
     model: ModelConfig = ModelConfig()

@@ -3,6 +3,7 @@
 Layout, all keys relative to the registry's root::
 
     versions/<version>/bundle/...      the bundle, file by file
+    versions/<version>/<name>          what else belongs to it, such as data.json
     versions/<version>/version.json    digest, verdict, created_at, run info; written last,
                                        so that a version without it does not exist
     champion.json                      the pointer: serial, version, previous, promoted_at, ...
@@ -93,6 +94,7 @@ class Registry:
         run_info: Mapping[str, Any],
         now: int,
         judged_against: str | None = None,
+        extra: Mapping[str, bytes] | None = None,
     ) -> Publication:
         """Store a bundle under a version and promote it if the verdict says so.
 
@@ -110,6 +112,7 @@ class Registry:
             now: UTC seconds, stored as ``created_at`` and ``promoted_at``.
             judged_against: Champion that the verdict was measured against; the promotion is
                 refused if another one reigns by now. None: not measured against one.
+            extra: Small files to keep beside the bundle of a new version, by name.
 
         Raises:
             RegistryError: No ``promote`` in the verdict, a bad date, models of another dataset
@@ -125,7 +128,7 @@ class Registry:
         version = self._store_version(record.path, record.digest, logical_date, {
             "digest": record.digest, "verdict": dict(verdict), "created_at": now,
             "logical_date": logical_date, "run_info": dict(run_info),
-        })
+        }, extra or {})
         champion, generation = self._pointer()
         before = champion.version if champion else None
         reigning = self.version_info(before) if before else None
@@ -168,6 +171,11 @@ class Registry:
             raise RegistryError("registry", f"one of the versions {self.versions()}", repr(version),
                                 "pass a version that the registry lists")
         return _parse(key, data)
+
+    def extra(self, version: str, name: str) -> bytes | None:
+        """A file that was stored beside a version's bundle, or None."""
+        data, generation = self.store.read(f"versions/{version}/{name}")
+        return None if generation == ABSENT else data
 
     def fetch(self, version: str, out: Path) -> Path:
         """Copy a version's bundle to a new directory and check every byte of it."""
@@ -215,7 +223,8 @@ class Registry:
                                     "pass another registry, one for each dataset and task")
 
     def _store_version(
-        self, folder: Path, digest: str, logical_date: str, info: Mapping[str, Any]
+        self, folder: Path, digest: str, logical_date: str, info: Mapping[str, Any],
+        extra: Mapping[str, bytes],
     ) -> str:
         """Store the files, then the ``version.json`` that makes them a version."""
         match = re.match(r"(\d{4})-?(\d\d)-?(\d\d)(?!\d)", logical_date)
@@ -238,6 +247,10 @@ class Registry:
         if stored != digest:
             raise RegistryError(manifest, f"a bundle with digest {digest[:12]}", f"{stored}",
                                 "remove this unfinished version and publish again")
+        for name, content in extra.items():
+            assert "/" not in name, name
+            assert name != "version.json", name
+            self.store.write(f"versions/{version}/{name}", content)
         self.store.write_if(f"versions/{version}/version.json", data, ABSENT)
         return version
 

@@ -46,6 +46,16 @@ def test_publish_promotes_a_winner_only(tmp_path):
     assert (copy / "model.onnx").read_text() == "b"
 
 
+def test_extra_files_are_kept_beside_a_version(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    version = publish(registry, tmp_path, "a", extra={"data.json": b"{}"}).version
+    assert registry.extra(version, "data.json") == b"{}"
+    assert registry.extra(version, "other.json") is None
+    assert registry.versions() == [version]
+    assert publish(registry, tmp_path, "a", extra={"data.json": b"[]"}).version == version
+    assert registry.extra(version, "data.json") == b"{}", "a version never changes"
+
+
 def test_publishing_again_changes_nothing(tmp_path):
     registry = Registry(str(tmp_path / "registry"))
     first = publish(registry, tmp_path, "a")
