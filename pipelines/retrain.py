@@ -21,6 +21,7 @@ def retrain(
     task: str,
     registry: str,
     as_of: str = "",
+    as_of_required: bool = False,
     source_fingerprint: str = "",
     checkpoint_root: str = "",
     run_name: str = "",
@@ -40,6 +41,7 @@ def retrain(
         task: Recommendation task of the dataset.
         registry: Directory or URI (gs://, s3://) of the model registry.
         as_of: Logical date; empty for the dataset's own windows.
+        as_of_required: Refuse to run without one: for schedules, which supply it when they fire.
         source_fingerprint: Digest of the source files, so that unchanged data hits the cache.
         checkpoint_root: Directory or URI for resume states of training. A cluster needs a URI, such as
             gs://bucket/states; without one a lost node starts training over.
@@ -58,7 +60,8 @@ def retrain(
         function and gives every task its resources.
     """
     tables = ingest(
-        dataset=dataset, task=task, as_of=as_of, source_fingerprint=source_fingerprint
+        dataset=dataset, task=task, as_of=as_of, as_of_required=as_of_required,
+        source_fingerprint=source_fingerprint,
     )
     snapshot = tables.outputs["snapshot"]
     windows = temporal_split(snapshot=snapshot, config=split_config)

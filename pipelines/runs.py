@@ -18,6 +18,7 @@ from model_core.errors import ConfigError
 from model_core.records import MANIFEST, json_bytes, write_atomically
 from model_core.storage.uri import is_remote
 from model_core.version import __version__
+from pipelines.parameters import pipeline_arguments
 
 if TYPE_CHECKING:
     from pipelines.staging import RootStaging
@@ -82,7 +83,7 @@ def run_locally(
     Returns:
         The summary, also written to ``<root>/summary.json``.
     """
-    from model_core.tables.as_of import parse_as_of
+    from model_core.logical_date import parse_as_of
     from model_core.tables.fingerprint import source_fingerprint
     from pipelines.compiling import STEPS, compile_pipeline
     from pipelines.planning import add_plan, epochs_done, page_with_plan, plan_of_run
@@ -108,25 +109,18 @@ def run_locally(
         started = datetime.now(UTC)
         steps = run_pipeline(
             yaml,
-            {
+            pipeline_arguments(
+                pipeline=request.pipeline,
                 # A step runs in a process of its own; a relative path must not depend on where.
-                "dataset": str(dataset.resolve()) if dataset.exists() else request.dataset,
-                "task": request.task,
-                "registry": str(request.registry) if is_remote(request.registry)
-                            else str(Path(request.registry).resolve()),
-                "as_of": request.as_of,
-                "source_fingerprint": fingerprint,
-                "checkpoint_root": f"{staging.uri}/checkpoints" if staging else str(root / "checkpoints"),
-                "run_name": f"{request.pipeline}-{request.task}",
-                "seed": config.train.seed,
-                "split_config": config.split.model_dump_json(),
-                "graph_config": config.graph.model_dump_json(),
-                "queue_config": config.queue.model_dump_json(),
-                "model_config": config.model.model_dump_json(),
-                "train_config": config.train.model_dump_json(),
-                "evaluate_config": config.evaluate.model_dump_json(),
-                "export_config": config.export.model_dump_json(),
-            },
+                dataset=str(dataset.resolve()) if dataset.exists() else request.dataset,
+                task=request.task,
+                registry=str(request.registry) if is_remote(request.registry)
+                         else str(Path(request.registry).resolve()),
+                config=config,
+                as_of=request.as_of,
+                source_fingerprint=fingerprint,
+                checkpoint_root=f"{staging.uri}/checkpoints" if staging else str(root / "checkpoints"),
+            ),
             root, STEPS, listener=listener, output=output, enable_caching=enable_caching,
             staging=staging,
         )

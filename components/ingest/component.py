@@ -12,6 +12,7 @@ def ingest(
     snapshot: dsl.Output[dsl.Dataset],
     profile: dsl.Output[dsl.HTML],
     as_of: str = "",
+    as_of_required: bool = False,
     source_fingerprint: str = "",
 ):
     """Check a RelBench-v3 dataset and freeze it as a snapshot.
@@ -22,6 +23,7 @@ def ingest(
         snapshot: Validated tables, task and stored labels (record: snapshot).
         profile: What the tables hold, as a page.
         as_of: Logical date (ISO 8601 or epoch seconds, UTC). Empty: the manifest's windows.
+        as_of_required: Refuse an empty as_of, which a scheduler may hand over by mistake.
         source_fingerprint: Digest of the source files; only part of the cache key.
     """
     return dsl.ContainerSpec(

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from model_core.config import parse_overrides
 from model_core.errors import ConfigError
+from model_core.logical_date import parse_as_of
 from model_core.planning.machine import DEFAULT_SPEED, available_memory_bytes, calibrate
 from model_core.planning.plan import make_plan
 from model_core.records import json_bytes, write_atomically
-from model_core.tables.as_of import parse_as_of
 
 #: Parts of a step's memory that are named in the table, and the least share worth a name.
 _NUM_PARTS, _LEAST_SHARE = 3, 0.05
