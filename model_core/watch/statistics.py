@@ -1,0 +1,144 @@
+"""DataStatistics: what a later run must know of a snapshot to tell whether the data changed.
+
+A few hundred kilobytes of JSON at most, kept with every model version. Tables with time are
+described by their recent period, one label window that ends at the newest event, so that
+two snapshots of different days compare like with like; tables without time are described
+whole. Computing them is ``measuring.py``'s part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from model_core.errors import ArtifactError
+
+SCHEMA_VERSION = 1
+
+#: How a column's values are compared: not at all, by category, or as numbers (which for
+#: datetimes are their ages in seconds, for text the numbers of characters).
+Measure = Literal["none", "categories", "numbers", "ages", "lengths"]
+
+
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """One column over the rows that its table is described by.
+
+    Attributes:
+        kind: As in the snapshot's schema.
+        rows, missing: Rows looked at, and those without a value.
+        distinct: Different values; None where they were not counted, or are too many.
+        measure: How the values are compared.
+        sketch: Of numbers: see ``drift.sketch``; else empty.
+        categories: Of categories: the most frequent values with their rows, the most first.
+        buckets: Of categories: rows per hash bucket of the value, all values included.
+        usual_drift: Drift between this period and the one before it, in the same snapshot.
+    """
+
+    kind: str
+    rows: int
+    missing: int
+    distinct: int | None = None
+    measure: Measure = "none"
+    sketch: tuple[float, ...] = ()
+    categories: tuple[tuple[str, int], ...] = ()
+    buckets: tuple[int, ...] = ()
+    usual_drift: float = 0.0
+
+    @property
+    def missing_share(self) -> float:
+        """Share of rows without a value."""
+        return self.missing / self.rows if self.rows else 0.0
+
+    @property
+    def known(self) -> int:
+        """Rows with a value."""
+        return self.rows - self.missing
+
+
+@dataclass(frozen=True)
+class TableStatistics:
+    """One table up to the moment of the run.
+
+    Attributes:
+        pkey, time_col, fkeys: As in the snapshot's schema.
+        rows: All rows.
+        recent_rows: Rows of the recent period; equal to ``rows`` without time.
+        rows_per_day: ``recent_rows`` over the period's days; None without time.
+        newest: Time of the newest row, UTC seconds; None without time or rows.
+        longest_gap_s: Longest time without a row lately; None where too few rows say so.
+        columns: By name.
+    """
+
+    pkey: str | None
+    time_col: str | None
+    fkeys: Mapping[str, str]
+    rows: int
+    recent_rows: int
+    rows_per_day: float | None
+    newest: int | None
+    longest_gap_s: int | None
+    columns: Mapping[str, ColumnStatistics]
+
+
+@dataclass(frozen=True)
+class DataStatistics:
+    """A snapshot with its split, in numbers.
+
+    Attributes:
+        schema_version: Of this layout.
+        dataset, task: Names.
+        as_of: Logical date, UTC seconds, or None.
+        moment: Up to when rows count: ``as_of``, else the end of the test window.
+        window_s: Length of the label window, and of the recent period.
+        newest: Newest event of all tables, UTC seconds; the recent period ends here.
+        num_users, num_items: Rows of entity and item table.
+        num_test_users, num_test_targets: Label rows of the newest window, and their items.
+        cold_user_share, cold_item_share: Share of them without any event up to the test time.
+        tables: By name.
+    """
+
+    schema_version: int
+    dataset: str
+    task: str
+    as_of: int | None
+    moment: int
+    window_s: int
+    newest: int
+    num_users: int
+    num_items: int
+    num_test_users: int
+    num_test_targets: int
+    cold_user_share: float
+    cold_item_share: float
+    tables: Mapping[str, TableStatistics]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as ``from_json`` reads them."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any, where: str = "data.json") -> DataStatistics:
+        """Read what ``to_json`` gave.
+
+        Raises:
+            ArtifactError: Another layout, or not statistics at all.
+        """
+        version = value.get("schema_version") if isinstance(value, Mapping) else None
+        if version != SCHEMA_VERSION:
+            raise ArtifactError(where, f"data statistics of schema version {SCHEMA_VERSION}",
+                                f"version {version}", "promote a model of this release of relrec")
+        try:
+            return _READER.validate_json(json.dumps(value))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ArtifactError(where, "readable data statistics",
+                                f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+                                "promote a model of this release of relrec") from error
+
+
+_READER = TypeAdapter(DataStatistics)
