@@ -26,6 +26,7 @@ PIPELINES = ("retrain",)
 STEPS = (
     "ingest",
     "temporal_split",
+    "load_champion",
     "build_graph",
     "build_negative_queue",
     "train",

@@ -2,7 +2,7 @@
 
 ::
 
-    ingest -> temporal_split -> build_graph -> build_negative_queue -> train
+    ingest -> temporal_split -> load_champion -> build_graph -> build_negative_queue -> train
            -> evaluate -> export_onnx -> publish
 """
 
@@ -11,6 +11,7 @@ from components.build_negative_queue.component import build_negative_queue
 from components.evaluate.component import evaluate
 from components.export_onnx.component import export_onnx
 from components.ingest.component import ingest
+from components.load_champion.component import load_champion
 from components.publish.component import publish
 from components.temporal_split.component import temporal_split
 from components.train.component import train
@@ -66,6 +67,9 @@ def retrain(
     snapshot = tables.outputs["snapshot"]
     windows = temporal_split(snapshot=snapshot, config=split_config)
     split = windows.outputs["split"]
+    reigning = load_champion(split=split, registry=registry)
+    # What it reads is not among its inputs, so no cache can know whether that has changed.
+    reigning.set_caching_options(False)
     edges = build_graph(snapshot=snapshot, split=split, config=graph_config)
     graph = edges.outputs["graph"]
     candidates = build_negative_queue(split=split, graph=graph, config=queue_config, seed=seed)
@@ -87,7 +91,7 @@ def retrain(
         bundle=exported.outputs["bundle"], report=report, registry=registry, run_name=run_name
     )
     return {
-        "ingest": tables, "temporal_split": windows, "build_graph": edges,
-        "build_negative_queue": candidates, "train": trained, "evaluate": judged,
-        "export_onnx": exported, "publish": published,
+        "ingest": tables, "temporal_split": windows, "load_champion": reigning,
+        "build_graph": edges, "build_negative_queue": candidates, "train": trained,
+        "evaluate": judged, "export_onnx": exported, "publish": published,
     }

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from components._step import Input, Metadata, Output, run_step
@@ -24,12 +23,12 @@ def publish(
 
     from model_core.evaluation.record import Report
     from model_core.records import json_bytes, write_atomically
+    from model_core.storage.pointer import logical_date_text
     from model_core.storage.registry import Registry
 
     judged = Report.open(report, verify="digest")
-    logical_date = datetime.fromtimestamp(judged.logical_time, UTC).strftime("%Y%m%d")
     done = Registry(registry).publish(
-        Path(bundle), verdict=asdict(judged.verdict), logical_date=logical_date,
+        Path(bundle), verdict=asdict(judged.verdict), logical_date=logical_date_text(judged.logical_time),
         run_info={**judged.facts["context"], "run_name": run_name,
                   "report_digest": judged.record.digest},
         now=int(time.time()),

@@ -100,7 +100,7 @@ def evaluate(
                     for row in measure_balance(ranked, graph, split.eval_k, config, seed)],
     }
     report = write_report(out, evaluation, slices, verdict, facts,
-                          logical_time=split.test_time if split.as_of is None else split.as_of)
+                          logical_time=split.logical_time)
     write_page(html, report, split, checkpoint, queue)
     return report
 

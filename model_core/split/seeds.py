@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model_core.records import Record, open_record
+from model_core.split.logical_time import KIND, SCHEMA_VERSION, logical_time_of
 
-KIND, SCHEMA_VERSION = "split", 1
+__all__ = ["KIND", "SCHEMA_VERSION", "SeedTable", "Split"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,11 @@ class Split:
         "eval_k",
         "val_time", "test_time", "train_cutoff", "as_of", "label_source", "locality", "counts",
     )
+
+    @property
+    def logical_time(self) -> int:
+        """The moment it stands for: ``as_of``, else the test seed time."""
+        return logical_time_of(self.record.meta)
 
     @classmethod
     def open(cls, path: Path | str, verify: Literal["size", "digest"] = "size") -> Split:

@@ -16,10 +16,10 @@ replaces, so that a writer killed in between leaves no gap.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +27,9 @@ from model_core.errors import RegistryError
 from model_core.records import MANIFEST, json_bytes, open_record
 from model_core.storage.object_store import ABSENT, ObjectStore
 from model_core.storage.opening import open_store
+from model_core.storage.pointer import LOG, POINTER, Champion, log_key, logical_seconds, parse_json
 
-POINTER = "champion.json"
-
-
-@dataclass(frozen=True)
-class Champion:
-    """The champion pointer.
-
-    Attributes:
-        serial: 1 for the first pointer, then one more at every move.
-        version: The champion.
-        previous: Where a rollback would go, or None.
-        promoted_at: UTC seconds.
-        reason: Why it moved.
-    """
-
-    serial: int
-    version: str
-    previous: str | None
-    promoted_at: int
-    reason: str
+__all__ = ["Champion", "Publication", "Registry"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +119,8 @@ class Registry:
             return Publication(version, False, before, before, reason)
         if any(entry.version == version for entry in self.history()):
             return Publication(version, False, before, before, "it was promoted before")
-        if reigning is not None and reigning["logical_date"] > logical_date:
+        if reigning is not None and logical_seconds(
+                reigning["logical_date"]) > logical_seconds(logical_date):
             return Publication(version, False, before, before, "the champion stands for a later "
                                f"date ({reigning['logical_date']}) than this model ({logical_date})")
         if judged_against is not None and before != judged_against:
@@ -170,7 +153,7 @@ class Registry:
         if generation == ABSENT:
             raise RegistryError("registry", f"one of the versions {self.versions()}", repr(version),
                                 "pass a version that the registry lists")
-        return _parse(key, data)
+        return parse_json(key, data)
 
     def extra(self, version: str, name: str) -> bytes | None:
         """A file that was stored beside a version's bundle, or None."""
@@ -186,11 +169,21 @@ class Registry:
 
     def history(self) -> list[Champion]:
         """All pointers there ever were, oldest first, the present one included."""
-        entries = {entry.serial: entry for key in self.store.list("log")
-                   if (entry := _champion(key, self.store.read(key)[0]))}
+        entries = {entry.serial: entry for key in self.store.list(LOG)
+                   if (entry := Champion.parse(key, self.store.read(key)[0]))}
         if (champion := self.champion()) is not None:
             entries[champion.serial] = champion
         return [entries[serial] for serial in sorted(entries)]
+
+    def newest_first(self) -> Iterator[Champion]:
+        """Pointers from the present one back, each read when it is asked for."""
+        present = self.champion()
+        if present is not None:
+            yield present
+            for serial in range(present.serial - 1, 0, -1):
+                data, generation = self.store.read(log_key(serial))
+                if generation != ABSENT:
+                    yield Champion.parse(log_key(serial), data)
 
     def rollback(self, *, now: int, reason: str = "rolled back") -> Champion:
         """Move the pointer back to the champion before; repeated, further back.
@@ -227,15 +220,12 @@ class Registry:
         extra: Mapping[str, bytes],
     ) -> str:
         """Store the files, then the ``version.json`` that makes them a version."""
-        match = re.match(r"(\d{4})-?(\d\d)-?(\d\d)(?!\d)", logical_date)
-        if not match:
-            raise RegistryError("logical_date", "a date such as 2011-11-25", repr(logical_date),
-                                "pass the run's as_of date")
+        date = datetime.fromtimestamp(logical_seconds(logical_date), UTC).strftime("%Y%m%d")
         for version in self.versions():
             # The name ends with 8 digits of the digest, so that few candidates are read.
             if version.endswith(digest[:8]) and self.version_info(version)["digest"] == digest:
                 return version
-        version = f"{''.join(match.groups())}-{digest[:8]}"
+        version = f"{date}-{digest[:8]}"
         try:
             data = json_bytes(info)
         except (TypeError, ValueError) as error:
@@ -243,7 +233,7 @@ class Registry:
                                 "pass numbers (not NaN), strings, lists and mappings") from error
         self.store.put_tree(f"versions/{version}/bundle", folder)
         manifest = f"versions/{version}/bundle/{MANIFEST}"
-        stored = _parse(manifest, self.store.read(manifest)[0]).get("digest")
+        stored = parse_json(manifest, self.store.read(manifest)[0]).get("digest")
         if stored != digest:
             raise RegistryError(manifest, f"a bundle with digest {digest[:12]}", f"{stored}",
                                 "remove this unfinished version and publish again")
@@ -256,7 +246,7 @@ class Registry:
 
     def _pointer(self) -> tuple[Champion | None, str]:
         data, generation = self.store.read(POINTER)
-        return (None if generation == ABSENT else _champion(POINTER, data)), generation
+        return (None if generation == ABSENT else Champion.parse(POINTER, data)), generation
 
     def _move(
         self, old: Champion | None, generation: str, version: str, previous: str | None,
@@ -266,13 +256,13 @@ class Registry:
         if old is not None:
             self._log(old)
         new = Champion(old.serial + 1 if old else 1, version, previous, now, reason)
-        if not self.store.write_if(POINTER, json_bytes(asdict(new)), generation):
+        if not self.store.write_if(POINTER, new.to_bytes(), generation):
             return False
         self._log(new)
         return True
 
     def _log(self, entry: Champion) -> None:
-        self.store.write_if(f"log/{entry.serial:06d}.json", json_bytes(asdict(entry)), ABSENT)
+        self.store.write_if(log_key(entry.serial), entry.to_bytes(), ABSENT)
 
     def _lost(self, version: str, expected: str | None) -> RegistryError:
         winner = self.champion()
@@ -283,28 +273,3 @@ class Registry:
             f"evaluate {version} against the present champion and publish again",
         )
 
-
-def _parse(key: str, data: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data)
-        if isinstance(value, dict):
-            return value
-        problem = f"{type(value).__name__}"
-    except ValueError as error:
-        problem = f"{len(data)} bytes that are not JSON ({error})"
-    raise RegistryError(key, "a JSON object", problem,
-                        "restore the file from a backup, or remove this version and publish again")
-
-
-def _champion(key: str, data: bytes) -> Champion:
-    try:
-        champion = Champion(**json.loads(data))
-        if not isinstance(champion.serial, int) or not isinstance(champion.version, str):
-            raise TypeError("serial is not a number or version not a string")
-    except (TypeError, ValueError) as error:
-        raise RegistryError(
-            key, "a champion pointer (serial, version, previous, promoted_at, reason)", str(error),
-            f"copy the newest readable file of log/ over {POINTER}"
-            if key == POINTER else "remove the damaged log entry",
-        ) from error
-    return champion

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kfp import dsl
 from kfp.local import cache
 
 from model_core.errors import RelrecError
@@ -23,6 +25,7 @@ class CheckedCache(cache.LocalCache):
     session: Session
 
     def compute_key(self, component_name: str, *args: Any, **kwargs: Any) -> str:
+        kwargs |= {"arguments": {name: _content(value) for name, value in kwargs["arguments"].items()}}
         if (staging := self.session.staging) is not None:
             # Another machine has another folder, but the same steps.
             kwargs |= {name: staging.without_folder(self._serialize_value_for_key(kwargs[name]))
@@ -64,6 +67,18 @@ class CheckedCache(cache.LocalCache):
             return None
         acting = [uri for uri in uris if Path(uri).name == "publication"]
         return outputs if all(is_intact(staging.fetch(uri)) for uri in acting) else None
+
+
+def _content(argument: Any) -> Any:
+    """What a step's key holds of one argument: of a record its digest, not where it lies.
+
+    A step that runs every time, such as load_champion, then invalidates nothing while what it
+    writes stays the same.
+    """
+    digest = argument.metadata.get("digest") if isinstance(argument, dsl.Artifact) else None
+    if isinstance(digest, str) and re.fullmatch("[0-9a-f]{64}", digest):
+        return {"record": digest}
+    return argument
 
 
 def _artifacts(outputs: Mapping[str, Any]) -> dict[str, Any]:

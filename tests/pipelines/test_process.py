@@ -38,6 +38,37 @@ def second(before: dsl.Input[dsl.Dataset], text: dsl.Output[dsl.Dataset], mode: 
                              args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER])
 
 
+LOOK = """
+import hashlib, json, os, sys
+value = json.loads(sys.argv[-1])
+text = open(value["inputs"]["parameterValues"]["content"]).read()
+artifact = value["outputs"]["artifacts"]["seen"]["artifacts"][0]
+os.makedirs(os.path.dirname(artifact["uri"]), exist_ok=True)
+open(artifact["uri"], "w").write(text)
+artifact["metadata"] = {"digest": hashlib.sha256(text.encode()).hexdigest()}
+json.dump({"artifacts": {"seen": {"artifacts": [artifact]}}}, open(value["outputs"]["outputFile"], "w"))
+"""
+
+
+@dsl.container_component
+def look(content: str, seen: dsl.Output[dsl.Dataset]):
+    return dsl.ContainerSpec(image="none", command=["python3", "-c", LOOK],
+                             args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER])
+
+
+@dsl.container_component
+def use(seen: dsl.Input[dsl.Dataset], text: dsl.Output[dsl.Dataset], mode: str = "x", mended: str = ""):
+    return dsl.ContainerSpec(image="none", command=["python3", "-c", WRITE],
+                             args=["--executor-input", dsl.PIPELINE_TASK_EXECUTOR_INPUT_PLACEHOLDER])
+
+
+@dsl.pipeline(name="watched")
+def watched(content: str):
+    looked = look(content=content)
+    looked.set_caching_options(False)
+    use(seen=looked.outputs["seen"])
+
+
 @dsl.pipeline(name="pair")
 def pair(one: str, two: str, mended: str):
     start = first(mode=one, mended=mended)
@@ -87,6 +118,24 @@ def test_vanished_artifact_is_made_again(yaml, tmp_path):
     before = run(yaml, tmp_path, "a", "b")
     Path(before["first"].outputs["text"]).unlink()
     assert not run(yaml, tmp_path, "a", "b")["first"].cached
+
+
+def test_a_step_that_always_runs_invalidates_nothing_while_its_record_stays_the_same(tmp_path):
+    """The key of a step holds the digests of the records that it reads, not where they lie."""
+    yaml = tmp_path / "watched.yaml"
+    compiler.Compiler().compile(watched, str(yaml))
+    content = tmp_path / "content"
+
+    def go(text):
+        content.write_text(text)
+        return {step.name: step for step in process.run_pipeline(
+            yaml, {"content": str(content)}, tmp_path / "root", ("look", "use"))}
+
+    first, again, changed, back = (go(text) for text in ("a", "a", "b", "a"))
+    assert not any(steps["look"].cached for steps in (first, again, changed, back))
+    assert first["look"].outputs != again["look"].outputs
+    assert [steps["use"].cached for steps in (first, again, changed, back)] == [False, True, False, True]
+    assert back["use"].outputs == first["use"].outputs
 
 
 def test_damaged_record_is_made_again(tmp_path):

@@ -1,0 +1,152 @@
+"""The champion as a record: what a run is compared with, and what it may start from.
+
+A run sees the champion *as of its logical date*: the newest pointer whose model stands for
+an earlier moment. A run that is repeated therefore sees the same champion before and after
+its own promotion, and a backfilled run sees the one of its time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from model_core.errors import ArtifactError, RegistryError, StorageError
+from model_core.records import Record, open_record, write_record
+from model_core.storage.pointer import Champion, logical_date_text, logical_seconds
+from model_core.storage.registry import Registry
+
+KIND, SCHEMA_VERSION = "champion", 1
+#: Statistics of the data that a version learned from, in its folder of the registry.
+DATA = "data.json"
+
+State = Literal["none", "loaded", "unreadable"]
+
+
+@dataclass(frozen=True)
+class ChampionRecord:
+    """Opened champion record.
+
+    Payload: ``bundle/`` (the champion's bundle, file by file, for the state ``loaded``) and
+    ``data.json`` (statistics of the data it learned from, where its version has them).
+
+    Attributes:
+        record: The record it was opened from.
+        state: ``none`` (nothing was promoted for an earlier date), ``loaded``, or ``unreadable``
+            (there is one, and this release cannot read it).
+        version: Its version in the registry; None for the state ``none``.
+        logical_date: Date that it stands for.
+        promoted_at: When it became champion, UTC seconds.
+        problem: Why it is unreadable.
+    """
+
+    record: Record
+    state: State
+    version: str | None
+    logical_date: str | None
+    promoted_at: int | None
+    problem: str | None
+
+    @classmethod
+    def open(cls, path: Path | str, verify: Literal["size", "digest"] = "size") -> ChampionRecord:
+        record = open_record(path, KIND, SCHEMA_VERSION, verify)
+        return cls(record, **{name: record.meta[name] for name in (
+            "state", "version", "logical_date", "promoted_at", "problem")})
+
+    @property
+    def bundle_dir(self) -> Path | None:
+        """Its bundle; None unless it is loaded."""
+        return self.record.path / "bundle" if self.state == "loaded" else None
+
+    @property
+    def data_statistics(self) -> dict[str, Any] | None:
+        """Statistics of the data that it learned from; None where its version has none."""
+        if DATA not in self.record.files:
+            return None
+        return json.loads(self.record.file(DATA).read_bytes())
+
+
+def champion_before(registry: Registry, logical_time: int) -> Champion | None:
+    """The pointer that a run of a logical date is compared with.
+
+    Args:
+        registry: Where to look.
+        logical_time: The run's moment, UTC seconds.
+
+    Returns:
+        The newest pointer, up to the present one, whose model stands for an earlier moment;
+        None where there is none.
+
+    Raises:
+        RegistryError: The pointer is not readable.
+    """
+    times: dict[str, int] = {}
+    for entry in registry.newest_first():
+        if entry.version not in times:
+            times[entry.version] = logical_seconds(_logical_date(registry, entry.version))
+        if times[entry.version] < logical_time:
+            return entry
+    return None
+
+
+def write_champion(registry: Registry, logical_time: int, out: Path) -> ChampionRecord:
+    """Write the champion as of a logical date as a record.
+
+    A champion that cannot be read is no fault of the run: the record says so, and the gate
+    decides. A registry that cannot be reached is one.
+
+    Args:
+        registry: Where to look; its schema version is the one that this release reads.
+        logical_time: The run's moment, UTC seconds.
+        out: Directory of the record.
+
+    Raises:
+        RegistryError: The pointer is not readable.
+        StorageError: The registry cannot be reached.
+    """
+    champion = champion_before(registry, logical_time)
+    with write_record(out, KIND, SCHEMA_VERSION) as (folder, meta):
+        meta.update(state="none", version=None, logical_date=None, promoted_at=None, problem=None)
+        if champion is not None:
+            problem = _fetch(registry, champion.version, folder)
+            meta.update(
+                state="unreadable" if problem else "loaded", problem=problem,
+                version=champion.version, promoted_at=champion.promoted_at,
+                logical_date=logical_date_text(logical_seconds(_logical_date(registry, champion.version))))
+    return ChampionRecord.open(out)
+
+
+def _fetch(registry: Registry, version: str, folder: Path) -> str | None:
+    """Copy bundle and statistics of a version; why it could not be done, or None."""
+    statistics = registry.extra(version, DATA)
+    if statistics is not None:
+        (folder / DATA).write_bytes(statistics)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as draft:
+            # Fetched beside the record, so that a bundle that fails its check is no part of it.
+            shutil.move(registry.fetch(version, Path(draft) / "bundle"), folder / "bundle")
+    except (ArtifactError, RegistryError) as error:
+        return _without_place(error, folder)
+    except StorageError as error:
+        registry.champion()  # raises where the whole store is out of reach, and not only this bundle
+        return _without_place(error, folder)
+    return None
+
+
+def _without_place(error: ArtifactError | RegistryError | StorageError, folder: Path) -> str:
+    # The folder's name is drawn by chance; equal content must stay equal.
+    _, found, inside = error.where.partition(f"{folder.parent}/")
+    where = inside.partition("/")[2] if found else error.where
+    return f"{where}: expected {error.expected}, found {error.found}"
+
+
+def _logical_date(registry: Registry, version: str) -> str:
+    try:
+        info: Mapping[str, Any] = registry.version_info(version)
+        return str(info["logical_date"])
+    except (RegistryError, KeyError):
+        return version[:8]  # the name of a version begins with its date; the rest may be gone
