@@ -24,7 +24,8 @@ FLOAT, INT = 4, 8
 
 #: Resident memory once a step has imported its libraries, MB. Export traces the model.
 LIBRARIES_MB = {"ingest": 300, "temporal_split": 190, "load_champion": 130, "build_graph": 210,
-                "build_negative_queue": 340, "train": 330, "evaluate": 380, "export_onnx": 560, "publish": 130}
+                "build_negative_queue": 340, "train": 330, "evaluate": 380, "export_onnx": 560,
+                "publish": 130}
 #: Linux reports a child's peak as at least that of its parent; this is the local runner's.
 RUNNER_MB = 260
 #: Seconds until a step has started and imported, on the machine of DEFAULT_SPEED.

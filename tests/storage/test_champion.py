@@ -125,7 +125,7 @@ def test_a_champion_that_cannot_be_read_is_a_state_and_no_fault(tmp_path, spoil,
 
 
 def test_a_registry_out_of_reach_is_a_fault(tmp_path):
-    registry, (version,) = filled(tmp_path, "2011-11-25")
+    registry, _ = filled(tmp_path, "2011-11-25")
 
     def unreachable(*_):
         raise StorageError("gs://bucket", "an answer", "none", "look at the network")
