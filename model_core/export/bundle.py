@@ -15,6 +15,7 @@ from model_core.errors import ExportError
 from model_core.export.card import CardFacts, model_card
 from model_core.export.onnx import export_onnx
 from model_core.export.parity import NUM_THREADS, prove_parity
+from model_core.export.portable import write_portable
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.scorer import ModelScorer
@@ -73,6 +74,7 @@ def export_bundle(
     }
     with write_record(out, KIND, SCHEMA_VERSION) as (folder, meta):
         written_by = export_onnx(model, schema, vectors.shape[1], folder / "model.onnx")
+        meta.update(write_portable(checkpoint, graph, split, folder))
         item_id = graph.source_keys(graph.item_table)
         np.save(folder / "item_vectors.npy", vectors)
         np.save(folder / "item_id.npy", item_id)

@@ -30,6 +30,8 @@ from model_core.graph.bags import hash_text
 from model_core.tables.snapshot import Snapshot
 
 CLIP = 10.0
+#: Behind the name of a number column: its flag of missing values.
+MISSING = ":missing"
 SECONDS_PER_YEAR = 365.25 * 86_400
 
 #: A string column is a category only if its values occur this often or more on average.
@@ -86,6 +88,8 @@ def encode_table(
         if kind in ("number", "datetime"):
             found = _fit_number(_float64(values, kind, cutoff), fit)
             statistic, encoded = found.statistic, found.columns
+            if kind == "datetime":  # what its numbers count from
+                statistic |= {"origin": cutoff}
             numbers |= {f"{column}{suffix}": array for suffix, array in encoded.items()}
         else:
             statistic, vocabulary, codes = _fit_category(values, fit, config.max_categories,
@@ -149,7 +153,7 @@ def _fit_number(values: np.ndarray, fit: np.ndarray) -> _Number:
         scaled = np.clip((values - mean) / max(std, np.finfo(np.float64).tiny), -CLIP, CLIP)
         columns[""] = np.where(missing, 0.0, scaled).astype(np.float32)
     if num_missing:
-        columns[":missing"] = missing.astype(np.float32)
+        columns[MISSING] = missing.astype(np.float32)
     return _Number(statistic, columns)
 
 

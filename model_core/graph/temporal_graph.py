@@ -19,7 +19,7 @@ from model_core.records import Record, open_record
 if TYPE_CHECKING:
     import torch
 
-KIND, SCHEMA_VERSION = "graph", 1
+KIND, SCHEMA_VERSION = "graph", 2
 
 #: Time of a row without time: before everything, so always visible.
 UNTIMED = int(np.iinfo(np.int64).min)

@@ -20,7 +20,7 @@ from model_core.priors.features import PairPriors
 from model_core.priors.neighbors import ItemNeighbors
 from model_core.records import Record, open_record
 
-KIND, SCHEMA_VERSION = "bundle", 3
+KIND, SCHEMA_VERSION = "bundle", 4
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,11 @@ class Bundle:
     Payload: ``model.onnx`` (one file, weights inside), ``item_vectors.npy``,
     ``item_id.npy``, ``neighbors/*.npy`` (for a model with pair priors), ``schema.json``,
     ``config.json`` (model and training configuration),
-    ``MODEL_CARD.md``.
+    ``MODEL_CARD.md``. Not for serving but for carrying the model over to a graph of another
+    date: ``weights.safetensors``, after a refit also ``selected.safetensors`` (the weights
+    from before it), and ``encodings.json``, what the columns of its graph mean. The record's
+    meta has ``times``: val_time, test_time, window_s, as_of, labels_until (by weights), and
+    chosen_until, the end of the labels by which epochs were chosen.
 
     Attributes:
         record: The record it was opened from.

@@ -60,7 +60,7 @@ class Registry:
     """
 
     def __init__(
-        self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 3
+        self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 4
     ) -> None:
         if isinstance(root, (str, Path)):
             root = open_store(root, "--registry")

@@ -18,6 +18,7 @@ from model_core.serving.bundle import KIND, SCHEMA_VERSION, Bundle
 from model_core.serving.recommend import Recommender
 from model_core.serving.session import ScoringSession
 from model_core.storage.registry import Registry
+from model_core.training.transfer import champion_scorer
 from tests.export.untrained import seeds_of, shop, untrained
 
 CONFIG = ExportConfig()
@@ -55,6 +56,7 @@ def test_bundle_holds_what_serving_needs(world, bundle):
     graph, _ = world
     assert set(bundle.record.files) == {
         "model.onnx", "item_vectors.npy", "item_id.npy", "schema.json", "config.json", "MODEL_CARD.md",
+        "weights.safetensors", "encodings.json",
         *(f"neighbors/{name}.npy" for name in ("time", "key", "neighbor", "cosine"))}
     assert bundle.item_vectors.shape == (graph.num_items, 8 + 2)  # with the item biases
     assert bundle.item_vectors.dtype == np.float32
@@ -111,6 +113,12 @@ def test_one_changed_byte_is_detected(bundle, tmp_path):
         (copy / name).write_bytes(data)
         with pytest.raises(ArtifactError, match="SHA-256"):
             Bundle.open(copy)
+
+
+def test_carried_over_to_its_own_graph_it_scores_as_before(world, checkpoint, bundle):
+    graph, split = world
+    seeds = torch.from_numpy(split.test.entity), torch.from_numpy(split.test.time)
+    assert torch.equal(champion_scorer(bundle.record.path, graph)(*seeds), checkpoint.scorer(graph)(*seeds))
 
 
 def test_registry_takes_it(bundle, tmp_path):

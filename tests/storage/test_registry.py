@@ -13,7 +13,7 @@ NO = {"promote": False, "reason": "worse than popularity"}
 
 
 def bundle(tmp_path, name):
-    with write_record(tmp_path / "bundles" / name, "bundle", 3) as (folder, meta):
+    with write_record(tmp_path / "bundles" / name, "bundle", 4) as (folder, meta):
         (folder / "model.onnx").write_text(name)
         meta["name"] = name
     return tmp_path / "bundles" / name
