@@ -27,6 +27,7 @@ STEPS = (
     "ingest",
     "temporal_split",
     "load_champion",
+    "watch_data",
     "build_graph",
     "build_negative_queue",
     "train",

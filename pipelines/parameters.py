@@ -65,6 +65,7 @@ def pipeline_arguments(
         "run_name": run_name or run_name_of(pipeline, task, as_of),
         "seed": config.train.seed,
         "split_config": config.split.model_dump_json(),
+        "watch_config": config.watch.model_dump_json(),
         "graph_config": config.graph.model_dump_json(),
         "queue_config": config.queue.model_dump_json(),
         "model_config": config.model.model_dump_json(),

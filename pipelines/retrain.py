@@ -2,8 +2,8 @@
 
 ::
 
-    ingest -> temporal_split -> load_champion -> build_graph -> build_negative_queue -> train
-           -> evaluate -> export_onnx -> publish
+    ingest -> temporal_split -> load_champion -> watch_data -> build_graph -> build_negative_queue
+           -> train -> evaluate -> export_onnx -> publish
 """
 
 from components.build_graph.component import build_graph
@@ -15,6 +15,7 @@ from components.load_champion.component import load_champion
 from components.publish.component import publish
 from components.temporal_split.component import temporal_split
 from components.train.component import train
+from components.watch_data.component import watch_data
 
 
 def retrain(
@@ -28,6 +29,7 @@ def retrain(
     run_name: str = "",
     seed: int = 0,
     split_config: str = "{}",
+    watch_config: str = "{}",
     graph_config: str = "{}",
     queue_config: str = "{}",
     model_config: str = "{}",
@@ -49,6 +51,7 @@ def retrain(
         run_name: Name of the run in the registry's log.
         seed: Seed of queue draws and bootstrap (training has its own in train_config).
         split_config: JSON of SplitConfig.
+        watch_config: JSON of WatchConfig.
         graph_config: JSON of GraphConfig.
         queue_config: JSON of QueueConfig.
         model_config: JSON of ModelConfig.
@@ -70,6 +73,9 @@ def retrain(
     reigning = load_champion(split=split, registry=registry)
     # What it reads is not among its inputs, so no cache can know whether that has changed.
     reigning.set_caching_options(False)
+    watched = watch_data(
+        snapshot=snapshot, split=split, champion=reigning.outputs["champion"], config=watch_config
+    )
     edges = build_graph(snapshot=snapshot, split=split, config=graph_config)
     graph = edges.outputs["graph"]
     candidates = build_negative_queue(split=split, graph=graph, config=queue_config, seed=seed)
@@ -81,17 +87,18 @@ def retrain(
     checkpoint = trained.outputs["checkpoint"]
     judged = evaluate(
         checkpoint=checkpoint, graph=graph, split=split, negative_queue=queue,
-        config=evaluate_config, seed=seed,
+        data_watch=watched.outputs["data_watch"], config=evaluate_config, seed=seed,
     )
     report = judged.outputs["report"]
     exported = export_onnx(
         checkpoint=checkpoint, graph=graph, split=split, report=report, config=export_config
     )
     published = publish(
-        bundle=exported.outputs["bundle"], report=report, registry=registry, run_name=run_name
+        bundle=exported.outputs["bundle"], report=report, data_watch=watched.outputs["data_watch"],
+        registry=registry, run_name=run_name,
     )
     return {
         "ingest": tables, "temporal_split": windows, "load_champion": reigning,
-        "build_graph": edges, "build_negative_queue": candidates, "train": trained,
+        "watch_data": watched, "build_graph": edges, "build_negative_queue": candidates, "train": trained,
         "evaluate": judged, "export_onnx": exported, "publish": published,
     }

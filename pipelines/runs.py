@@ -30,7 +30,7 @@ SUMMARY_VERSION = 1
 #: What a summary reads of the artifacts: these files of a record, or the artifact itself.
 _READ_HERE: dict[str, tuple[str, ...]] = {
     "snapshot": (MANIFEST,), "checkpoint": ("curves.json",), "report": ("metrics.json", "verdict.json"),
-    "html": (), "publication": (),
+    "html": (), "publication": (), "data_watch": ("findings.json",),
 }
 
 _PACKAGES = ("torch", "torch-geometric", "kfp", "relbench", "onnxruntime", "numpy", "pandas")
@@ -196,6 +196,7 @@ def _summary(
         ],
         "metrics": _read(report / "metrics.json") if report else [],
         "verdict": _read(report / "verdict.json") if report else None,
+        "data_watch": _alarms(artifacts.get("data_watch")),
         "publication": _read(Path(artifacts["publication"])) if "publication" in artifacts else None,
         "artifacts": artifacts,
         "seeds": {"train": request.config.train.seed, "queue": request.config.train.seed,
@@ -209,6 +210,13 @@ def _summary(
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_bytes())
+
+
+def _alarms(path: str | None) -> list[dict[str, Any]] | None:
+    """Warnings and failures of the data watch, failures first."""
+    if path is None:
+        return None
+    return [finding for finding in _read(Path(path) / "findings.json") if finding["level"] != "ok"]
 
 
 def _digest(path: str | None) -> str | None:

@@ -11,6 +11,7 @@ def evaluate(
     graph: Input,
     split: Input,
     negative_queue: Input,
+    data_watch: Input,
     report: Output,
     metrics: Output,
     html: Output,
@@ -24,6 +25,7 @@ def evaluate(
         graph: Temporal graph (record: graph).
         split: Seed rows and labels (record: split).
         negative_queue: Its report is shown (record: negative_queue).
+        data_watch: Its findings are shown (record: data_watch).
         report: Metrics with intervals, per-user values, predictions, verdict (record: report).
         metrics: Headline metrics for the UI.
         html: The report as a self-contained page.
@@ -36,12 +38,14 @@ def evaluate(
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
     from model_core.training.checkpoint import Checkpoint
+    from model_core.watch.record import DataWatch
 
     seeds = Split.open(split, verify="digest")
     judged = rank_and_judge(
         Checkpoint.open(checkpoint, verify="digest"), TemporalGraph.open(graph, verify="digest"),
         seeds, NegativeQueue.open(negative_queue, verify="digest"),
         parse_section(EvaluateConfig, config), Path(report), html=Path(html), seed=seed,
+        watch=DataWatch.open(data_watch, verify="digest"),
         context={"dataset": seeds.dataset, "task": seeds.task},
         progress=lambda line: print(line, flush=True),
     )

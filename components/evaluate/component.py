@@ -11,6 +11,7 @@ def evaluate(
     graph: dsl.Input[dsl.Dataset],
     split: dsl.Input[dsl.Dataset],
     negative_queue: dsl.Input[dsl.Dataset],
+    data_watch: dsl.Input[dsl.Artifact],
     report: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     html: dsl.Output[dsl.HTML],
@@ -24,6 +25,7 @@ def evaluate(
         graph: Temporal graph (record: graph).
         split: Seed rows and labels (record: split).
         negative_queue: Its report is shown (record: negative_queue).
+        data_watch: Its findings are shown (record: data_watch).
         report: Metrics with intervals, per-user values, predictions, verdict (record: report).
         metrics: Headline metrics for the UI.
         html: The report as a self-contained page.

@@ -9,6 +9,7 @@ from components._images import image
 def publish(
     bundle: dsl.Input[dsl.Model],
     report: dsl.Input[dsl.Artifact],
+    data_watch: dsl.Input[dsl.Artifact],
     registry: str,
     publication: dsl.Output[dsl.Artifact],
     run_name: str = "",
@@ -18,6 +19,7 @@ def publish(
     Args:
         bundle: Exported model (record: bundle).
         report: Holds the verdict (record: report).
+        data_watch: Statistics of the data, kept with the version for later runs (record: data_watch).
         registry: Directory or URI (gs://, s3://) of the model registry.
         publication: What was published and who is champion now (JSON).
         run_name: Name of the run, kept in the registry's log.

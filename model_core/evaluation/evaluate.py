@@ -25,6 +25,7 @@ from model_core.negatives.queue import NegativeQueue
 from model_core.split.seeds import Split
 from model_core.training.device import resolve_device
 from model_core.version import __version__
+from model_core.watch.record import DataWatch
 
 
 class Evaluable(Protocol):
@@ -52,6 +53,7 @@ def evaluate(
     *,
     html: Path,
     seed: int,
+    watch: DataWatch | None = None,
     context: Mapping[str, Any] | None = None,
     device: str = "auto",
     progress: Callable[[str], None] | None = None,
@@ -67,6 +69,7 @@ def evaluate(
         out: Directory of the report record.
         html: File of the self-contained page.
         seed: Seed of the bootstrap.
+        watch: Data watch whose findings are shown, or None.
         context: More facts for the page and the record, e.g. dataset and task (JSON values).
         device: Where the model runs; ``auto`` takes a GPU where there is one.
         progress: Called with a line of text now and then.
@@ -101,7 +104,7 @@ def evaluate(
     }
     report = write_report(out, evaluation, slices, verdict, facts,
                           logical_time=split.logical_time)
-    write_page(html, report, split, checkpoint, queue)
+    write_page(html, report, split, checkpoint, queue, watch)
     return report
 
 

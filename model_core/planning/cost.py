@@ -23,14 +23,15 @@ MB = 10**6
 FLOAT, INT = 4, 8
 
 #: Resident memory once a step has imported its libraries, MB. Export traces the model.
-LIBRARIES_MB = {"ingest": 300, "temporal_split": 190, "load_champion": 130, "build_graph": 210,
-                "build_negative_queue": 340, "train": 330, "evaluate": 380, "export_onnx": 560,
-                "publish": 130}
+LIBRARIES_MB = {"ingest": 300, "temporal_split": 190, "load_champion": 130, "watch_data": 190,
+                "build_graph": 210, "build_negative_queue": 340, "train": 330, "evaluate": 380,
+                "export_onnx": 560, "publish": 130}
 #: Linux reports a child's peak as at least that of its parent; this is the local runner's.
 RUNNER_MB = 260
 #: Seconds until a step has started and imported, on the machine of DEFAULT_SPEED.
-START_UP_S = {"ingest": 2.0, "temporal_split": 1.2, "load_champion": 1.2, "build_graph": 2.0,
-              "build_negative_queue": 1.8, "train": 4.0, "evaluate": 5.0, "export_onnx": 10.0, "publish": 2.2}
+START_UP_S = {"ingest": 2.0, "temporal_split": 1.2, "load_champion": 1.2, "watch_data": 1.5,
+              "build_graph": 2.0, "build_negative_queue": 1.8, "train": 4.0, "evaluate": 5.0,
+              "export_onnx": 10.0, "publish": 2.2}
 
 #: Bytes at the peak per byte of the tables in Arrow form: source, checked copy, one column's work.
 INGEST_COPIES = 3.5
@@ -41,7 +42,7 @@ BYTES_PER_BUILT_ROW = 150
 #: Bytes of one product of the item-item matrix, and most products of one block (negatives.hard).
 BYTES_PER_PRODUCT, MAX_PRODUCTS = 16, 20_000_000
 #: Seconds per row of Python-side work, at DEFAULT_SPEED.
-INGEST_S, WALK_S, BUILD_S = 2.0e-6, 3.0e-6, 2.5e-6
+INGEST_S, WALK_S, WATCH_S, BUILD_S = 2.0e-6, 3.0e-6, 3.0e-7, 2.5e-6
 PRODUCT_S, CANDIDATE_S, SAMPLED_NODE_S = 3.0e-9, 1.5e-6, 3.0e-7
 
 #: Copies of a [rows, items] score matrix that are alive at once, with and without gradients.
@@ -114,6 +115,8 @@ def step_costs(work: Workload, speed: MachineSpeed) -> tuple[StepCost, ...]:
              tables=INGEST_COPIES * table_bytes),
         cost("temporal_split", WALK_S * walks * slow, interactions=BYTES_PER_WALK * walks),
         cost("load_champion", _bundle_bytes(work) / 200e6 * slow),
+        cost("watch_data", (WALK_S / 3 * walks + WATCH_S * facts.num_rows) * slow,
+             interactions=BYTES_PER_WALK * walks),
         cost("build_graph", (BUILD_S * facts.num_rows + WALK_S / 3 * walks) * slow
              + 2 * widest / speed.copy_gb_s / 1e9,
              columns=widest + BYTES_PER_BUILT_ROW * largest, interactions=BYTES_PER_WALK / 2 * walks),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Columns of the closing table: split, metric, heading. Few enough for 80 characters.
 _COLUMNS = (("val", "map", "val MAP"), ("test", "map", "test MAP"), ("test", "recall", "test Recall"),
             ("test", "ndcg", "test NDCG"))
+#: Findings of the data watch that are shown at the end of a run.
+_MAX_ALARMS = 5
 
 
 def run_retrain(
@@ -144,6 +146,7 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     console.print()
     console.print(table)
     console.print(escape(verdict["reason"]))
+    show_alarms(console, summary["data_watch"] or [])
     show_costs(console, summary, summary["epochs_done"])
     wall_s = summary["wall_s"]
     publication = summary["publication"]
@@ -157,6 +160,15 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     console.print(f"version [bold]{publication['version']}[/]: {state}")
     console.print(f"steps took {wall_s:.0f} s; report: {escape(summary['artifacts']['report_html'])}",
                   soft_wrap=True)
+
+
+def show_alarms(console: Console, alarms: Sequence[Mapping[str, Any]]) -> None:
+    """One line per warning and failure of the data watch, of many the first."""
+    for finding in alarms[:_MAX_ALARMS]:
+        level = "[red]data failure:[/]" if finding["level"] == "fail" else "[yellow]data warning:[/]"
+        console.print(f"{level} {escape(finding['message'])}", soft_wrap=True)
+    if (more := len(alarms) - _MAX_ALARMS) > 0:
+        console.print(f"and {more} more from the data watch; the report lists all", soft_wrap=True)
 
 
 def show_failure(console: Console, summary: Mapping[str, Any]) -> None:

@@ -8,6 +8,8 @@ import pytest
 from model_core.config import RunConfig, parse_overrides
 from model_core.errors import ConfigError
 from model_core.tables.demo import DEMO_TASK
+from model_core.watch.record import DataWatch
+from model_core.watch.statistics import DataStatistics
 from pipelines.compiling import STEPS
 from pipelines.runs import RunRequest, _lock, run_locally
 
@@ -73,6 +75,16 @@ def test_artifacts_are_there(finished):
     assert summary["publication"]["promoted"] == summary["verdict"]["promote"]
     assert json.loads((root / "summary.json").read_text()) == summary
     assert summary["data_digest"]
+
+
+def test_data_are_watched(finished):
+    root, summary = finished
+    assert summary["data_watch"] == []
+    assert "Nothing to compare with" in (root / "report.html").read_text()
+    assert "Nothing to compare with" in Path(summary["artifacts"]["watch_page"]).read_text()
+    kept = root / "registry" / "versions" / summary["publication"]["version"] / "data.json"
+    watched = DataWatch.open(summary["artifacts"]["data_watch"])
+    assert DataStatistics.from_json(json.loads(kept.read_bytes())) == watched.statistics
 
 
 def test_plan_stands_beside_measurement(finished):

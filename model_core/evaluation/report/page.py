@@ -18,6 +18,8 @@ from model_core.evaluation.report.figures import days, figure, sentence, utc, wo
 from model_core.negatives.queue import NegativeQueue
 from model_core.records import write_atomically
 from model_core.split.seeds import Split
+from model_core.watch.page import render_section
+from model_core.watch.record import DataWatch
 
 HEADLINE_METRICS = ("map", "recall", "ndcg", "hit_rate", "mrr")
 METRIC_TITLES = {"map": "MAP", "recall": "Recall", "ndcg": "NDCG", "hit_rate": "Hit rate",
@@ -25,7 +27,8 @@ METRIC_TITLES = {"map": "MAP", "recall": "Recall", "ndcg": "NDCG", "hit_rate": "
 
 
 def write_page(
-    html: Path, report: Report, split: Split, checkpoint: Any, queue: NegativeQueue | None
+    html: Path, report: Report, split: Split, checkpoint: Any, queue: NegativeQueue | None,
+    watch: DataWatch | None = None,
 ) -> None:
     """Write the page of a report.
 
@@ -35,11 +38,15 @@ def write_page(
         split: For windows, locality and the leakage certificate.
         checkpoint: For ``curves``, ``meta`` and the configurations it was trained with.
         queue: For its report, or None.
+        watch: For its findings, or None.
     """
-    write_atomically(html, render_page(report, split, checkpoint, queue).encode())
+    write_atomically(html, render_page(report, split, checkpoint, queue, watch).encode())
 
 
-def render_page(report: Report, split: Split, checkpoint: Any, queue: NegativeQueue | None) -> str:
+def render_page(
+    report: Report, split: Split, checkpoint: Any, queue: NegativeQueue | None,
+    watch: DataWatch | None = None,
+) -> str:
     """The page as text. Arguments as in ``write_page``."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
@@ -59,7 +66,8 @@ def render_page(report: Report, split: Split, checkpoint: Any, queue: NegativeQu
         curves=_curve_charts(checkpoint.curves, report),
         training=_training_facts(checkpoint), refit=_refit(checkpoint), sections=_sections(checkpoint),
         windows=_windows(split), split=split,
-        queue=dict(queue.report) if queue else None,
+        queue=dict(queue.report) if queue else None, data_watch=render_section(watch) if watch else None,
+        num_alarms=len(watch.failures + watch.warnings) if watch else 0,
         tables=_all_tables(report, models),
     )
 
