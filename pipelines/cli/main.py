@@ -13,6 +13,7 @@ import typer
 
 from model_core.errors import ConfigError, RelrecError
 from model_core.version import __version__
+from pipelines.cli.dataset import dataset_app
 
 if TYPE_CHECKING:
     from pipelines.compiling import ImageChoice
@@ -25,7 +26,6 @@ app = typer.Typer(
 run_app = typer.Typer(no_args_is_help=True, help="Run a pipeline on this machine.")
 compile_app = typer.Typer(no_args_is_help=True, help="Compile a pipeline to Kubeflow YAML.")
 components_app = typer.Typer(no_args_is_help=True, help="Use single steps in your own pipelines.")
-dataset_app = typer.Typer(no_args_is_help=True, help="Make datasets.")
 app.add_typer(run_app, name="run")
 app.add_typer(compile_app, name="compile")
 app.add_typer(components_app, name="components")
@@ -152,22 +152,6 @@ def components_export(
 
     for path in export_components(out, _images(images, allow_unpinned, cpu_only)):
         typer.echo(f"wrote {path}")
-
-
-@dataset_app.command("demo")
-def dataset_demo(
-    out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 0,
-    scale: Annotated[float, typer.Option(min=0.05, help="Size; 1.0 is about 1,500 customers.")] = 1.0,
-) -> None:
-    """Write the demo shop: a made-up, realistic dataset in RelBench-v3 format.
-
-    Example: relrec dataset demo runs/shop
-    """
-    from model_core.tables.demo import DEMO_TASK, write_demo_dataset
-
-    path = write_demo_dataset(out, seed=seed, scale=scale)
-    typer.echo(f"wrote {path}, task {DEMO_TASK}")
 
 
 @app.command()

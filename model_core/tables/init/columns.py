@@ -1,0 +1,292 @@
+"""What the values of a column are, judged from all of them, and how SQL reads them as such."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from model_core.errors import DataError
+from model_core.tables.init.workspace import Workspace, literal, quoted
+
+Kind = Literal["integer", "number", "boolean", "text", "time", "empty", "other"]
+
+#: With at least this share of fitting values a column has that kind, and the others become empty.
+MOSTLY = 0.98
+_MIN_VALUES_TO_OVERRULE = 20
+_SAMPLE_ROWS = 2_000
+_FIRST_ROWS = 100
+_MISSING_IN_NUMBERS = ("na", "n/a", "#n/a", "nan", "none", "null", "\\n", "-", "?", "unknown", "(null)", ".")
+_MISSING_IN_TEXT = ("null", "\\n", "(null)")
+_MISSING_IN_KEYS = ("", "null", "\\n", "nan", "none", "(null)", "<na>")
+_INTEGER = r"[+-]?\d{1,18}"
+_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+_COMMA_NUMBER = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
+_LEADING_ZERO = r"[+-]?0\d+"
+_ISO = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)?"
+_ZONED = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}[T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)"
+#: Formats beside ISO 8601, by the words that the proposal uses for them.
+FORMATS = tuple(f"{date}{time}" for date in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y",
+                                             "%d %b %Y", "%b %d, %Y", "%d-%b-%Y", "%d/%m/%y", "%m/%d/%y")
+                for time in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p"))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a source table.
+
+    Attributes:
+        name: As in the file.
+        kind: What its values are.
+        value: SQL expression of the typed value; values that do not fit are null.
+        key: SQL expression of the value as key text: ``7``, ``"7"`` and ``7.0`` are one key.
+        num_rows: Rows of the table.
+        num_values: Values that are not missing.
+        num_odd: Values that do not fit the kind and become missing.
+        num_distinct: Distinct values, to about two per cent.
+        time_format: For a time: ``iso``, ``zoned``, ``native``, ``native zoned`` or a strptime
+            format; otherwise unset.
+        other_formats: Formats that read every value, too, and mean other days.
+        is_text: Whether the file holds text.
+    """
+
+    name: str
+    kind: Kind
+    value: str
+    key: str
+    num_rows: int
+    num_values: int
+    num_odd: int
+    num_distinct: int
+    time_format: str | None = None
+    other_formats: tuple[str, ...] = ()
+    is_text: bool = True
+
+    @property
+    def missing_fraction(self) -> float:
+        return 1 - self.num_values / max(self.num_rows, 1)
+
+
+def read_columns(
+    workspace: Workspace, relation: str, types: Mapping[str, str], formats: Mapping[str, str]
+) -> tuple[Column, ...]:
+    """Judge every column of a relation in two passes: a sample, then all rows.
+
+    Args:
+        workspace: Where to ask.
+        relation: The table as SQL relation.
+        types: Column to its DuckDB type.
+        formats: Column to a strptime format that its times have.
+
+    Raises:
+        DataError: A format that reads no value of its column.
+    """
+    texts = [name for name, type_ in types.items() if type_ == "VARCHAR"]
+    likely_formats = _likely_formats(workspace, relation, texts)
+    tests = {name: _tests(name, [formats[name]] if name in formats else likely_formats[name])
+             for name in texts}
+    if texts:
+        sample = f"(SELECT * FROM {relation} LIMIT {_SAMPLE_ROWS})"
+        for name, (known, counts) in _count(workspace, sample, tests).items():
+            likely = [test for test, number in counts.items() if known and number >= 0.8 * known]
+            tests[name] = {test: tests[name][test] for test in likely or tests[name]
+                           if likely or test in ("integer", "number", "boolean", "iso", "zoned",
+                                                 formats.get(name))}
+    counted = _count(workspace, relation, tests) if texts else {}
+    facts = _facts(workspace, relation, types)
+    columns = []
+    for name, type_ in types.items():
+        num_rows, num_values, num_distinct = facts[name]
+        if name in counted:
+            columns.append(_text_column(name, *counted[name], num_rows, num_values, num_distinct,
+                                        formats.get(name)))
+        else:
+            columns.append(_typed_column(name, type_, num_rows, num_values, num_distinct))
+    return tuple(columns)
+
+
+def time_value(name: str, time_format: str, timezone: str) -> str:
+    """SQL of a time as TIMESTAMP in UTC; a time without zone is of ``timezone``."""
+    column = quoted(name)
+    if time_format == "native zoned":
+        return f"({column} AT TIME ZONE 'UTC')"
+    if time_format == "zoned":
+        return (f"(CASE WHEN regexp_full_match(trim({column}), {literal(_ZONED)}) THEN "
+                f"TRY_CAST(trim({column}) AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END)")
+    if time_format == "native":
+        plain = f"CAST({column} AS TIMESTAMP)"
+    elif time_format == "iso":
+        plain = (f"CASE WHEN regexp_full_match(trim({column}), {literal(_ISO)}) "
+                 f"THEN TRY_CAST(trim({column}) AS TIMESTAMP) END")
+    else:
+        plain = f"TRY_STRPTIME(trim(CAST({column} AS VARCHAR)), {literal(time_format)})"
+    if timezone == "UTC":
+        return f"({plain})"
+    return f"((({plain}) AT TIME ZONE {literal(timezone)}) AT TIME ZONE 'UTC')"
+
+
+def odd_values(column: Column) -> str:
+    """SQL condition of rows whose value does not fit the column's kind."""
+    return f"({_known(column.name, _MISSING_IN_NUMBERS)} AND {column.value} IS NULL)"
+
+
+def _likely_formats(workspace: Workspace, relation: str, names: list[str]) -> dict[str, list[str]]:
+    """Column to the formats that read most of its first values; SQL then counts on all."""
+    if not names:
+        return {}
+    selected = ", ".join(map(quoted, names))
+    values = list(zip(*workspace.rows(f"SELECT {selected} FROM {relation} LIMIT {_FIRST_ROWS}"), strict=True))
+    return {name: _formats_of([value.strip() for value in column if value and value.strip()])
+            for name, column in zip(names, values or [()] * len(names), strict=True)}
+
+
+def _formats_of(values: list[str]) -> list[str]:
+    if sum(value[0].isalnum() and any(map(str.isdigit, value)) for value in values) < 0.8 * len(values):
+        return []
+    return [time_format for time_format in FORMATS
+            if sum(_reads(value, time_format) for value in values) >= 0.8 * max(len(values), 1)]
+
+
+def _reads(value: str, time_format: str) -> bool:
+    try:
+        datetime.strptime(value, time_format)
+    except ValueError:
+        return False
+    return True
+
+
+def _tests(name: str, formats: Sequence[str]) -> dict[str, str]:
+    """Test to SQL condition on a known value."""
+    text = f"trim({quoted(name)})"
+    tests = {
+        "integer": f"regexp_full_match({text}, {literal(_INTEGER)})",
+        "number": f"regexp_full_match({text}, {literal(_NUMBER)})",
+        "comma": f"regexp_full_match({text}, {literal(_COMMA_NUMBER)})",
+        "leading zero": f"regexp_full_match({text}, {literal(_LEADING_ZERO)})",
+        "boolean": f"lower({text}) IN ('true', 'false', 'yes', 'no', 't', 'f', 'y', 'n')",
+        "iso": f"{time_value(name, 'iso', 'UTC')} IS NOT NULL",
+        "zoned": f"{time_value(name, 'zoned', 'UTC')} IS NOT NULL",
+    }
+    for time_format in formats:
+        tests[time_format] = f"{time_value(name, time_format, 'UTC')} IS NOT NULL"
+    return tests
+
+
+def _known(name: str, missing: tuple[str, ...]) -> str:
+    return f"coalesce(lower(trim({quoted(name)})) NOT IN ({', '.join(map(literal, ('', *missing)))}), false)"
+
+
+def _count(
+    workspace: Workspace, relation: str, tests: Mapping[str, Mapping[str, str]]
+) -> dict[str, tuple[int, dict[str, int]]]:
+    """Column to its known values and how many of them pass each test; always with leading zeros."""
+    selected = []
+    for name, conditions in tests.items():
+        known = _known(name, _MISSING_IN_NUMBERS)
+        selected.append(f"count_if({known})")
+        selected += [f"count_if({known} AND {condition})" for condition in conditions.values()]
+    row = iter(workspace.row(f"SELECT {', '.join(selected)} FROM {relation}"))
+    return {name: (int(next(row)), {test: int(next(row)) for test in conditions})
+            for name, conditions in tests.items()}
+
+
+def _facts(
+    workspace: Workspace, relation: str, types: Mapping[str, str]
+) -> dict[str, tuple[int, int, int]]:
+    selected = ", ".join(f"count({quoted(name)}), approx_count_distinct({quoted(name)})" for name in types)
+    num_rows, *rest = workspace.row(f"SELECT count(*), {selected} FROM {relation}")
+    return {name: (int(num_rows), int(rest[2 * i]), int(rest[2 * i + 1])) for i, name in enumerate(types)}
+
+
+def _text_column(name, known, counts, num_rows, num_values, num_distinct, given) -> Column:
+    text = f"trim({quoted(name)})"
+    key = _key(quoted(name))
+
+    def column(kind: Kind, value: str, fitting: int, **more) -> Column:
+        odd = max(known - fitting, 0)
+        return Column(name, kind, value, key, num_rows, fitting, odd, num_distinct, **more)
+
+    if given:
+        fitting = counts.get(given, 0)
+        if known and not fitting:
+            raise DataError(f"--time-format, column {name!r}", "a format that reads its times",
+                            f"{given!r}, which reads none of {known:,} values", "correct the format")
+        return column("time", time_value(name, given, "UTC"), fitting, time_format=given)
+    if not known:
+        plain = _plain_text(name)
+        return column("text" if num_values else "empty", plain, num_values)
+
+    def holds(test: str) -> bool:
+        fitting = counts.get(test, 0)
+        return fitting == known or (known >= _MIN_VALUES_TO_OVERRULE and fitting >= MOSTLY * known)
+
+    has_zeros = counts.get("leading zero", 0) > 0
+    if holds("integer") and not has_zeros:
+        return column("integer", _if(text, _INTEGER, f"TRY_CAST({text} AS BIGINT)"), counts["integer"])
+    if holds("number") and not has_zeros:
+        return column("number", _if(text, _NUMBER, f"TRY_CAST({text} AS DOUBLE)"), counts["number"])
+    if holds("comma") and not has_zeros:
+        plain = f"replace(replace({text}, '.', ''), ',', '.')"
+        return column("number", _if(text, _COMMA_NUMBER, f"TRY_CAST({plain} AS DOUBLE)"), counts["comma"])
+    if holds("boolean"):
+        value = (f"(CASE WHEN lower({text}) IN ('true', 'yes', 't', 'y') THEN true "
+                 f"WHEN lower({text}) IN ('false', 'no', 'f', 'n') THEN false END)")
+        return column("boolean", value, counts["boolean"])
+    times = sorted((test for test in counts if (test in ("iso", "zoned") or "%" in test) and holds(test)),
+                   key=lambda test: (-counts[test], test not in ("iso", "zoned"), FORMATS.index(test)
+                                     if test in FORMATS else -1))
+    if times:
+        best = times[0]
+        rivals = tuple(test for test in times[1:] if counts[test] == counts[best] and "%" in best
+                       and not _same_day(best, test))
+        return column("time", time_value(name, best, "UTC"), counts[best], time_format=best,
+                      other_formats=rivals)
+    return Column(name, "text", _plain_text(name), key, num_rows, num_values, 0, num_distinct)
+
+
+def _same_day(one: str, other: str) -> bool:
+    return one.replace("%y", "%Y").split(" %H")[0].split(" %I")[0] == \
+        other.replace("%y", "%Y").split(" %H")[0].split(" %I")[0]
+
+
+def _typed_column(name: str, type_: str, num_rows: int, num_values: int, num_distinct: int) -> Column:
+    column = quoted(name)
+    kind: Kind = "other"
+    time_format = None
+    if type_.endswith("INT") or type_ in ("INTEGER", "UINTEGER"):
+        kind = "integer"
+    elif type_ in ("DOUBLE", "FLOAT") or type_.startswith("DECIMAL"):
+        kind = "number"
+    elif type_ == "BOOLEAN":
+        kind = "boolean"
+    elif type_ == "DATE" or type_.startswith("TIMESTAMP"):
+        kind, time_format = "time", "native zoned" if "ZONE" in type_ else "native"
+    elif type_ == "UUID" or type_.startswith("ENUM"):
+        kind, column = "text", f"CAST({column} AS VARCHAR)"
+    elif type_ in ("VARCHAR[]", "BIGINT[]", "INTEGER[]"):
+        kind, column = "text", f"array_to_string({column}, ' ')"
+    value = column
+    if time_format:
+        value = time_value(name, time_format, "UTC")
+    elif kind == "number":
+        value = f"(CASE WHEN isfinite(CAST({column} AS DOUBLE)) THEN CAST({column} AS DOUBLE) END)"
+    if not num_values:
+        kind = "empty"
+    return Column(name, kind, value, _key(f"CAST({column} AS VARCHAR)"), num_rows, num_values, 0,
+                  num_distinct, time_format, is_text=False)
+
+
+def _key(text: str) -> str:
+    whole = f"regexp_replace(trim({text}), '^([+-]?[0-9]+)\\.0+$', '\\1')"
+    missing = ", ".join(map(literal, _MISSING_IN_KEYS))
+    return f"(CASE WHEN lower(trim({text})) NOT IN ({missing}) THEN {whole} END)"
+
+
+def _plain_text(name: str) -> str:
+    missing = ", ".join(map(literal, _MISSING_IN_TEXT))
+    return f"(CASE WHEN lower(trim({quoted(name)})) NOT IN ({missing}) THEN {quoted(name)} END)"
+
+
+def _if(text: str, pattern: str, value: str) -> str:
+    return f"(CASE WHEN regexp_full_match({text}, {literal(pattern)}) THEN {value} END)"
