@@ -15,10 +15,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from model_core.config import RunConfig
 from model_core.errors import ConfigError
+from model_core.logical_date import date_text, parse_as_of
 from model_core.records import MANIFEST, json_bytes, write_atomically
 from model_core.storage.uri import is_remote
 from model_core.version import __version__
-from pipelines.parameters import pipeline_arguments
+from pipelines.parameters import pipeline_arguments, run_name_of
 
 if TYPE_CHECKING:
     from pipelines.staging import RootStaging
@@ -29,8 +30,9 @@ SUMMARY_VERSION = 1
 
 #: What a summary reads of the artifacts: these files of a record, or the artifact itself.
 _READ_HERE: dict[str, tuple[str, ...]] = {
-    "snapshot": (MANIFEST,), "checkpoint": ("curves.json",), "report": ("metrics.json", "verdict.json"),
-    "html": (), "publication": (), "data_watch": ("findings.json",),
+    "snapshot": (MANIFEST,), "checkpoint": ("curves.json",),
+    "report": (MANIFEST, "metrics.json", "verdict.json"), "html": (), "publication": (),
+    "data_watch": ("findings.json",),
 }
 
 _PACKAGES = ("torch", "torch-geometric", "kfp", "relbench", "onnxruntime", "numpy", "pandas")
@@ -83,7 +85,6 @@ def run_locally(
     Returns:
         The summary, also written to ``<root>/summary.json``.
     """
-    from model_core.logical_date import parse_as_of
     from model_core.tables.fingerprint import source_fingerprint
     from pipelines.compiling import STEPS, compile_pipeline
     from pipelines.planning import add_plan, epochs_done, page_with_plan, plan_of_run
@@ -178,14 +179,17 @@ def _summary(
     failed = next((step for step in steps if step.status == "failed"), None)
     succeeded = failed is None and all(step.status == "succeeded" for step in steps)
     report = Path(artifacts["report"]) if "report" in artifacts else None
+    as_of = parse_as_of(request.as_of)
     return {
         "summary_version": SUMMARY_VERSION,
         "status": "succeeded" if succeeded else "failed",
         "error": {"step": failed.name, "message": failed.error} if failed else None,
         "pipeline": request.pipeline,
+        "run_name": run_name_of(request.pipeline, request.task, request.as_of),
         "dataset": request.dataset,
         "task": request.task,
-        "as_of": request.as_of or None,
+        "as_of": None if as_of is None else date_text(as_of),
+        "logical_date": _logical_date(report),
         "model": request.config.model.name,
         "started_at": started.isoformat(timespec="seconds"),
         "wall_s": round(sum(step.wall_s for step in steps), 3),
@@ -206,6 +210,11 @@ def _summary(
         "versions": {"relrec": __version__, "python": platform.python_version(),
                      **{name: _version(name) for name in _PACKAGES}},
     }
+
+
+def _logical_date(report: Path | None) -> str | None:
+    """What moment the model is of, as the steps found it; None before there is a report."""
+    return date_text(_read(report / MANIFEST)["meta"]["logical_time"]) if report else None
 
 
 def _read(path: Path) -> Any:

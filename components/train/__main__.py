@@ -34,6 +34,7 @@ def train(
     from model_core.config import ModelConfig, TrainConfig, parse_section
     from model_core.evaluation.validation import map_validator
     from model_core.graph.temporal_graph import TemporalGraph
+    from model_core.logical_date import date_name
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
     from model_core.training.identity import run_digest
@@ -46,7 +47,9 @@ def train(
     model = parse_section(ModelConfig, model_config)
     settings = parse_section(TrainConfig, train_config)
     # A state that other code made must not be resumed.
-    run_key = f"{run_digest(opened_graph, opened_split, queue, model, settings)[:16]}-{code_digest()}"
+    # The date is for people who look for a run's states; the rest tells runs of one date apart.
+    digest = run_digest(opened_graph, opened_split, queue, model, settings)
+    run_key = f"{date_name(opened_split.logical_time)}-{digest[:16]}-{code_digest()}"
     with resume_states(checkpoint_root, run_key, Path(checkpoint).parent) as (
             state_dir, mirror), termination_deferred() as asked:
         trained = fit(

@@ -67,10 +67,10 @@ def export_bundle(
     tensors = graph.to_torch()
     with torch.no_grad():
         vectors = model.item_vectors(tensors.columns[graph.item_table]).float().numpy()
-    digests = {
+    # Not the checkpoint's own digest: it covers seconds, and the same run would be another version.
+    digests = {"weights": checkpoint.weights_digest} | {
         name: record.digest
-        for name, record in (("checkpoint", checkpoint.record), ("graph", graph.record),
-                             ("split", split.record)) if record is not None
+        for name, record in (("graph", graph.record), ("split", split.record)) if record is not None
     }
     with write_record(out, KIND, SCHEMA_VERSION) as (folder, meta):
         written_by = export_onnx(model, schema, vectors.shape[1], folder / "model.onnx")
@@ -112,6 +112,6 @@ def export_bundle(
         )))
         meta.update(
             model=checkpoint.model_config.name, parity=asdict(parity), digests=digests,
-            onnx=written_by,
+            logical_time=split.logical_time, onnx=written_by,
         )
     return Bundle.open(out)

@@ -70,6 +70,9 @@ def model_card(facts: CardFacts) -> str:
             for name, seeds in (("train", split.train), ("val", split.val), ("test", split.test))
         ]),
         "",
+        f"Logical date: {_moment(split.logical_time)}"
+        f"{'' if split.as_of is not None else ' (the test seed time, for a run without as_of)'}.",
+        "",
         f"Tables: {', '.join(f'`{name}`' for name in schema.tables)}. Inputs are rows with time "
         "≤ t; labels lie in (t, t + window]. Statistics and vocabularies know rows up to "
         f"{_moment(split.train_cutoff)}. Labels: {split.label_source}.",

@@ -89,7 +89,7 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
             num_nodes={name: len(time) for name, time in times.items()},
             columns=columns, statistics=statistics, counts={"rows": rows, "edges": edges},
             entity_table=task.entity_table, item_table=task.item_table, hops=hops,
-            cutoff=split.train_cutoff, last_time=last_time,
+            cutoff=split.train_cutoff, last_time=last_time, logical_time=split.logical_time,
         )
     return TemporalGraph.open(out)
 

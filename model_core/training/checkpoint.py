@@ -54,9 +54,9 @@ class Checkpoint:
         fan_out: Neighbours per hop that were in force.
         curves: One entry per epoch: epoch, step, loss, learning_rate, val_map,
             seeds_per_s, wall_s, peak_mb.
-        meta: best_epoch, best_val_map (both of the selected weights), refit (num_rows,
-            num_steps, wall_s, labels_until in UTC seconds; None without), num_steps,
-            num_parameters, nodes_per_seed, device,
+        meta: logical_time (of the split), best_epoch, best_val_map (both of the selected weights),
+            refit (num_rows, num_steps, wall_s, labels_until in UTC seconds; None without),
+            num_steps, num_parameters, nodes_per_seed, device,
             priors (arguments of ``make_priors``; None without), digests of the inputs.
     """
 
@@ -80,6 +80,11 @@ class Checkpoint:
             curves=tuple(json.loads(record.file("curves.json").read_bytes())),
             meta=record.meta["training"],
         )
+
+    @property
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights. The record's own digest also covers how long training took."""
+        return self.record.files["weights.safetensors"]["sha256"]
 
     def load_model(
         self, device: str | torch.device = "cpu", weights: Literal["final", "selected"] = "final"

@@ -112,6 +112,7 @@ def train(
         model_config=run.model_config, train_config=train_config, schema=run.schema,
         fan_out=run.fan_out, curves=counters.curves,
         training={
+            "logical_time": split.logical_time,
             "best_epoch": best["epoch"], "best_val_map": best["val_map"],
             "num_epochs": len(counters.curves), "num_steps": counters.step,
             "num_parameters": run.num_parameters, "refit": refit,

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from model_core.config import parse_overrides
 from model_core.errors import ConfigError
+from model_core.logical_date import date_text, parse_as_of
 from model_core.records import json_bytes, write_atomically
 from model_core.storage.uri import parse_location
 from pipelines.cli.plan import show_costs, show_forecast
@@ -59,7 +60,9 @@ def run_retrain(
     screen = RunScreen(console)
     request = RunRequest("retrain", dataset, task, base, shelf, as_of, config, runner,
                          tuple(containers))
-    console.print(f"[bold]retrain[/] {escape(dataset)} · {escape(task)} → {escape(str(base))}",
+    as_of_time = parse_as_of(as_of)
+    date = "" if as_of_time is None else f" as of {date_text(as_of_time)}"
+    console.print(f"[bold]retrain[/] {escape(dataset)} · {escape(task)}{date} → {escape(str(base))}",
                   soft_wrap=True)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -157,7 +160,8 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     else:
         state = f"stored, not promoted ({publication['reason'].rstrip('.')})" if verdict["promote"] else (
             "stored, not promoted")
-    console.print(f"version [bold]{publication['version']}[/]: {state}")
+    console.print(f"version [bold]{publication['version']}[/] of {summary['logical_date']}: {state}",
+                  soft_wrap=True)
     console.print(f"steps took {wall_s:.0f} s; report: {escape(summary['artifacts']['report_html'])}",
                   soft_wrap=True)
 

@@ -9,7 +9,7 @@ _DAY_S = 86_400
 #: Keys whose integers are moments, UTC seconds.
 _MOMENTS = frozenset({
     "as_of", "cutoff", "train_cutoff", "time", "val_time", "test_time", "first_time", "last_time",
-    "first_event", "last_event",
+    "first_event", "last_event", "logical_time",
 })
 
 
