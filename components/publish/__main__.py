@@ -1,9 +1,13 @@
 """What the publish step runs."""
 
+import hashlib
+import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+from components._images import code_digest
 from components._step import Input, Metadata, Output, run_step
 
 
@@ -23,6 +27,7 @@ def publish(
     from dataclasses import asdict
 
     from model_core.evaluation.record import Report
+    from model_core.logical_date import date_name, date_text
     from model_core.records import json_bytes, write_atomically
     from model_core.storage.champion import DATA
     from model_core.storage.pointer import logical_date_text
@@ -30,17 +35,32 @@ def publish(
     from model_core.watch.record import DataWatch
 
     judged = Report.open(report, verify="digest")
+    date = date_name(judged.logical_time)
+    # A schedule names its runs before it knows their dates.
+    name = run_name if run_name.endswith(date.lower()) else f"{run_name}-{date.lower()}".strip("-")
     done = Registry(registry).publish(
         Path(bundle), verdict=asdict(judged.verdict), logical_date=logical_date_text(judged.logical_time),
-        run_info={**judged.facts["context"], "run_name": run_name,
-                  "report_digest": judged.record.digest},
+        run_info={**judged.facts["context"], "run_name": name,
+                  "report_digest": judged.record.digest,
+                  "inputs_digest": _inputs_digest(Path(bundle), judged.facts["digests"])},
         now=int(time.time()),
         extra={DATA: DataWatch.open(data_watch, verify="digest").statistics_file.read_bytes()},
     )
-    write_atomically(Path(publication), json_bytes(asdict(done) | {"registry": registry}))
-    print(f"version {done.version}: " + ("promoted to champion" if done.promoted else "stored")
+    write_atomically(Path(publication), json_bytes(asdict(done) | {
+        "registry": registry, "logical_date": date_text(judged.logical_time), "run_name": name}))
+    print(f"{name}, version {done.version}: " + ("promoted to champion" if done.promoted else "stored")
           + f"; champion is {done.champion or 'none yet'}")
     return {"publication": {"version": done.version, "promoted": str(done.promoted).lower()}}
+
+
+def _inputs_digest(bundle: Path, digests: Mapping[str, str]) -> str:
+    """Digest of all that decides what a run computes: a GPU may round it to other weights."""
+    from model_core.records import json_bytes
+
+    return hashlib.sha256(json_bytes({
+        "code": code_digest(), "settings": json.loads((bundle / "config.json").read_bytes()),
+        "data": {name: digest for name, digest in digests.items() if name != "checkpoint"},
+    })).hexdigest()
 
 
 if __name__ == "__main__":

@@ -149,4 +149,4 @@ def _logical_date(registry: Registry, version: str) -> str:
         info: Mapping[str, Any] = registry.version_info(version)
         return str(info["logical_date"])
     except (RegistryError, KeyError):
-        return version[:8]  # the name of a version begins with its date; the rest may be gone
+        return version.partition("-")[0]  # the name of a version begins with its date; the rest may be gone

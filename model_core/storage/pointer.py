@@ -94,7 +94,8 @@ def logical_seconds(text: str) -> int:
     """The moment that a logical date names, in UTC seconds.
 
     Args:
-        text: ``20111125``, ``2011-11-25`` or ``2011-11-25T06:00:00Z``; UTC where it names no zone.
+        text: ``20111125``, ``20111125T060000``, ``2011-11-25`` or ``2011-11-25T06:00:00Z``;
+            UTC where it names no zone.
 
     Raises:
         RegistryError: It is no date.

@@ -19,11 +19,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from model_core.errors import RegistryError
+from model_core.logical_date import date_name
 from model_core.records import MANIFEST, json_bytes, open_record
 from model_core.storage.object_store import ABSENT, ObjectStore
 from model_core.storage.opening import open_store
@@ -83,14 +83,16 @@ class Registry:
         Promotion is refused where the champion stands for a later date. Publishing again
         changes nothing: an equal bundle is the same version, and a
         version that was champion before (and was replaced or rolled back since) does
-        not come back by a repeated run. A run killed half-way is finished by repeating it.
+        not come back by a repeated run. Nor does one of the same inputs, for a GPU may give it
+        other bits. A run killed half-way is finished by repeating it.
 
         Args:
             bundle_dir: The bundle record; every byte is checked first.
             verdict: Holds ``promote`` (bool) and ``reason`` (str).
             logical_date: Date the model stands for, such as ``2011-11-25``.
             run_info: Small JSON values kept with the version; ``dataset`` and ``task`` among
-                them must be those of the versions already there.
+                them must be those of the versions already there, and ``inputs_digest`` tells a
+                repeated run.
             now: UTC seconds, stored as ``created_at`` and ``promoted_at``.
             judged_against: Champion that the verdict was measured against; the promotion is
                 refused if another one reigns by now. None: not measured against one.
@@ -117,7 +119,7 @@ class Registry:
         reason = str(verdict.get("reason") or "the verdict gives no reason")
         if not verdict["promote"]:
             return Publication(version, False, before, before, reason)
-        if any(entry.version == version for entry in self.history()):
+        if self._was_champion(version, run_info.get("inputs_digest")):
             return Publication(version, False, before, before, "it was promoted before")
         if reigning is not None and logical_seconds(
                 reigning["logical_date"]) > logical_seconds(logical_date):
@@ -205,6 +207,15 @@ class Registry:
         assert moved is not None
         return moved
 
+    def _was_champion(self, version: str, inputs_digest: str | None) -> bool:
+        """Whether a version, or another one of the same inputs, was ever promoted."""
+        promoted = {entry.version for entry in self.history()}
+        if version in promoted or inputs_digest is None:
+            return version in promoted
+        date = version.partition("-")[0]  # equal inputs have an equal date, so that few are read
+        return any(self.version_info(name)["run_info"].get("inputs_digest") == inputs_digest
+                   for name in promoted.intersection(self.versions()) if name.startswith(f"{date}-"))
+
     def _check_subject(self, run_info: Mapping[str, Any]) -> None:
         """A registry serves one dataset and task: one pointer cannot stand for two."""
         subject = {name: run_info[name] for name in ("dataset", "task") if name in run_info}
@@ -220,7 +231,7 @@ class Registry:
         extra: Mapping[str, bytes],
     ) -> str:
         """Store the files, then the ``version.json`` that makes them a version."""
-        date = datetime.fromtimestamp(logical_seconds(logical_date), UTC).strftime("%Y%m%d")
+        date = date_name(logical_seconds(logical_date))
         for version in self.versions():
             # The name ends with 8 digits of the digest, so that few candidates are read.
             if version.endswith(digest[:8]) and self.version_info(version)["digest"] == digest:

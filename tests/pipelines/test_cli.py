@@ -10,6 +10,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines.cli.main import app
+from pipelines.compiling import STEPS
 
 RELREC = [sys.executable, "-m", "pipelines.cli.main"]
 
@@ -101,7 +102,7 @@ def test_validate_and_describe_show_the_demo(demo_dataset):
 def test_components_export_writes_every_step(tmp_path):
     done = CliRunner().invoke(app, ["components", "export", "-o", str(tmp_path), "--allow-unpinned"])
     assert done.exit_code == 0, done.output
-    assert len(list(tmp_path.glob("*/component.yaml"))) == 8
+    assert len(list(tmp_path.glob("*/component.yaml"))) == len(STEPS)
 
 
 @pytest.mark.parametrize(("resources", "role", "warns"), [

@@ -76,6 +76,33 @@ def test_a_replaced_champion_does_not_come_back_by_a_repeated_run(tmp_path):
     assert registry.champion().version == second.version
 
 
+def test_equal_inputs_are_promoted_once_whatever_the_bits(tmp_path):
+    registry = Registry(tmp_path / "registry")
+
+    def run(name, inputs, date="2011-11-25"):
+        return registry.publish(bundle(tmp_path, name), verdict=YES, logical_date=date,
+                                run_info={"inputs_digest": inputs}, now=1)
+
+    first = run("a", "x")
+    again = run("b", "x")
+    assert (first.promoted, again.promoted) == (True, False)
+    assert again.version != first.version
+    assert registry.champion().version == first.version
+    assert again.reason == "it was promoted before"
+    assert run("c", "y").promoted, "other settings of one date compete"
+    assert run("d", "x", "2011-11-26").promoted
+
+
+def test_two_times_of_one_day_have_two_names_in_order(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    late, early, day = (publish(registry, tmp_path, name, NO, date=date).version for name, date in (
+        ("a", "2011-11-25T18:00:00Z"), ("b", "2011-11-25T06:30:00Z"), ("c", "2011-11-25")))
+    assert late.startswith("20111125T180000-")
+    assert registry.versions() == [day, early, late]
+    assert publish(registry, tmp_path, "a", date="2011-11-25T18:00:00Z").promoted
+    assert "later date" in publish(registry, tmp_path, "b", date="2011-11-25T06:30:00Z").reason
+
+
 def test_rollback_walks_back(tmp_path):
     registry = Registry(tmp_path / "registry")
     names = [publish(registry, tmp_path, name, now=i).version for i, name in enumerate("abc")]
