@@ -59,7 +59,7 @@ def _inputs_digest(bundle: Path, digests: Mapping[str, str]) -> str:
 
     return hashlib.sha256(json_bytes({
         "code": code_digest(), "settings": json.loads((bundle / "config.json").read_bytes()),
-        "data": {name: digest for name, digest in digests.items() if name != "checkpoint"},
+        "data": {name: digests.get(name) for name in ("graph", "split", "negative_queue")},
     })).hexdigest()
 
 

@@ -98,7 +98,7 @@ def _damaged(registry, version, tmp_path):
 
 
 def _older_schema(registry, version, tmp_path):
-    registry.schema_version = 4
+    registry.schema_version += 1
 
 
 def _bundle_gone(registry, version, tmp_path):
@@ -111,7 +111,7 @@ def _version_gone(registry, version, tmp_path):
 
 
 @pytest.mark.parametrize(("spoil", "problem"), [
-    (_damaged, "SHA-256"), (_older_schema, "schema version 4"), (_bundle_gone, "stored directory"),
+    (_damaged, "SHA-256"), (_older_schema, "expected schema version"), (_bundle_gone, "stored directory"),
     (_version_gone, "one of the versions"),
 ])
 def test_a_champion_that_cannot_be_read_is_a_state_and_no_fault(tmp_path, spoil, problem):
