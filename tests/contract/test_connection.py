@@ -183,7 +183,7 @@ def test_an_answer_of_another_version(server, client):
     server.faults = [Fault("GET /runs/x", body='{"run_id": "x", "state": "HIBERNATING"}')]
     assert get_run(client, "x").state == "hibernating"
     server.faults = [Fault("GET /runs/x", body='{"run_id": "x", "created_at": "a while ago"}')]
-    with pytest.raises(KubeflowError, match="kfp-server-api .* cannot read .*a while ago") as caught:
+    with pytest.raises(KubeflowError, match=r"kfp-server-api .* cannot read .*a while ago") as caught:
         get_run(client, "x")
     assert "same minor version" in str(caught.value)
 
@@ -269,7 +269,7 @@ def test_a_proxy_gets_its_credentials_and_the_request(server, tmp_path):
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
-    """A certificate authority, and certificates of localhost, of another host, of a client, and an old one."""
+    """An authority, and certificates of localhost, of another host, of a client, and an old one."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -286,7 +286,8 @@ def authority(tmp_path_factory):
         issuer_key, issuer = signer or (key, name(subject))
         builder = (x509.CertificateBuilder().subject_name(name(subject)).issuer_name(issuer)
                    .public_key(key.public_key()).serial_number(x509.random_serial_number())
-                   .not_valid_before(now - dt.timedelta(days=60)).not_valid_after(now + dt.timedelta(days=until))
+                   .not_valid_before(now - dt.timedelta(days=60))
+                   .not_valid_after(now + dt.timedelta(days=until))
                    .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
                    .add_extension(x509.SubjectAlternativeName([x509.DNSName(subject)]), critical=False)
                    .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

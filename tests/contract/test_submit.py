@@ -296,7 +296,8 @@ def test_a_dataset_in_a_bucket_is_fingerprinted_there(server, quick, gcs_uri, de
         f"{gcs_uri}/registry", "--allow-unpinned", "--host", server.url, "--connection", quick])
     assert done.exit_code == 0, done.output
     run = next(iter(server.backend.runs.values()))
-    assert run.runtime_config.parameters["source_fingerprint"] == source_fingerprint(f"{gcs_uri}/shop", DEMO_TASK)
+    sent = run.runtime_config.parameters["source_fingerprint"]
+    assert sent == source_fingerprint(f"{gcs_uri}/shop", DEMO_TASK)
 
 
 def test_submit_imports_no_torch():
