@@ -84,6 +84,8 @@ def retrain(
         graph=graph, split=split, negative_queue=queue, model_config=model_config,
         train_config=train_config, checkpoint_root=checkpoint_root,
     )
+    # Nothing of it is read there, but a run that stops for its data must not train first.
+    trained.after(watched)
     checkpoint = trained.outputs["checkpoint"]
     judged = evaluate(
         checkpoint=checkpoint, graph=graph, split=split, negative_queue=queue,

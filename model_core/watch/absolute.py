@@ -72,7 +72,7 @@ def _missing_keys(
 
 
 def _rows(table: TableStatistics) -> str:
-    return "rows" if table.time_col is None else "recent rows"
+    return "rows" if table.rows_per_day is None else "recent rows"
 
 
 def _cold(present: DataStatistics, config: WatchConfig) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from model_core.config import Level, WatchConfig
 from model_core.watch.absolute import absolute_findings
 from model_core.watch.columns import drift_between
-from model_core.watch.drift import count_noise, distance_noise, divergence_noise, share_noise
+from model_core.watch.drift import count_noise, distance_noise, divergence_noise, share_noise, spread
 from model_core.watch.findings import Finding, worst_first
 from model_core.watch.levels import least_limit, level_of, percent, plain
 from model_core.watch.movement import movement
@@ -61,14 +61,16 @@ def _table(
     now, before = present.tables[name], reference.tables[name]
     if (name, "") not in spoken_for:
         yield _row_change(name, now, before, present.window_s, reference.window_s, config)
+    # A table that is described whole mostly holds the rows that it held before.
+    nested = now.rows_per_day is None and before.rows_per_day is None
     for column in sorted(now.columns.keys() & before.columns.keys()):
         if (name, column) in spoken_for:
             continue
         values, earlier = now.columns[column], before.columns[column]
         if values.rows and earlier.rows and values.kind not in _NEVER_MISSING:
-            yield _missing_change(name, column, values, earlier, config)
+            yield _missing_change(name, column, values, earlier, nested, config)
         if values.known and earlier.known and "none" not in (values.measure, earlier.measure):
-            yield _drift(name, column, values, earlier, config)
+            yield _drift(name, column, values, earlier, nested, config)
 
 
 def _row_change(
@@ -106,10 +108,12 @@ def _factor(found: float, expected: float) -> float:
 
 
 def _missing_change(
-    name: str, column: str, now: ColumnStatistics, before: ColumnStatistics, config: WatchConfig
+    name: str, column: str, now: ColumnStatistics, before: ColumnStatistics, nested: bool,
+    config: WatchConfig,
 ) -> Finding:
     found, expected = now.missing_share, before.missing_share
-    noise = share_noise(found, now.rows, expected, before.rows)
+    noise = share_noise((now.missing + before.missing) / (now.rows + before.rows),
+                        spread(now.rows, before.rows, nested=nested))
     limit = least_limit(config.missing_change, noise)
     return Finding(
         "missing_change", name, column, level_of(found - expected, config.missing_change, noise),
@@ -118,14 +122,15 @@ def _missing_change(
 
 
 def _drift(
-    name: str, column: str, now: ColumnStatistics, before: ColumnStatistics, config: WatchConfig
+    name: str, column: str, now: ColumnStatistics, before: ColumnStatistics, nested: bool,
+    config: WatchConfig,
 ) -> Finding:
     drift, cells = drift_between(before, now)
     by_category = cells > 0
     rule = "category_drift" if by_category else "number_drift"
     limits = config.category_drift if by_category else config.number_drift
-    noise = divergence_noise(before.known, now.known, cells) if by_category else (
-        distance_noise(before.known, now.known))
+    apart = spread(before.known, now.known, nested=nested)
+    noise = divergence_noise(apart, cells) if by_category else distance_noise(apart)
     allowance = noise + before.usual_drift
     limit = least_limit(limits, allowance)
     return Finding(
@@ -146,7 +151,10 @@ def _cold_changes(
     ):
         if rule in bad:
             continue
-        noise = share_noise(found, num_found, expected, num_expected)
+        if not num_found or not num_expected:
+            continue
+        mean = (found * num_found + expected * num_expected) / (num_found + num_expected)
+        noise = share_noise(mean, spread(num_found, num_expected))
         limit = least_limit(config.cold_change, noise)
         yield Finding(
             f"{rule}_change", "", "", level_of(found - expected, config.cold_change, noise),

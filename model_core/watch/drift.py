@@ -9,11 +9,12 @@ values never seen before measures p.
 - Numbers: Kolmogorov-Smirnov distance, the largest difference of the two distribution
   functions, from sketches of NUM_STEPS quantiles. A sketch is off by less than 1/NUM_STEPS.
 
-What chance does comes from the known limits: the divergence in nats is an eighth of the
-population stability index where it is small, and that index follows (1/n + 1/m) times a
-chi-squared law with one degree of freedom less than there are cells (Yurdakul and Naranjo,
-"Statistical properties of the population stability index", Journal of Risk Model Validation
-14, 2020); the distance follows Kolmogorov's law, whose tail is 2 exp(-2 x²).
+What chance does depends on the *spread* of two samples (``spread``). It comes from the known
+limits: the divergence in nats is an eighth of the population stability index where it is small,
+and that index follows (1/n + 1/m) times a chi-squared law with one degree of freedom less than
+there are cells (Yurdakul and Naranjo, "Statistical properties of the population stability
+index", Journal of Risk Model Validation 14, 2020); the distance follows Kolmogorov's law, whose
+tail is 2 exp(-2 x²).
 """
 
 from __future__ import annotations
@@ -57,20 +58,37 @@ def divergence(first: Sequence[float] | np.ndarray, second: Sequence[float] | np
     return float(np.clip((bits(p) + bits(q)) / 2, 0.0, 1.0))
 
 
-def divergence_noise(num_first: int, num_second: int, num_cells: int) -> float:
-    """What ``divergence`` of two samples of one distribution exceeds once in 10,000 times.
+def spread(num_first: int, num_second: int, *, nested: bool = False) -> float:
+    """By how much two samples of one distribution differ, in the unit that the noises take.
 
     Args:
         num_first, num_second: Rows in the samples.
+        nested: Whether the smaller sample is part of the larger one, as a catalogue is of the
+            one that has grown; only the rows that came can then differ by chance.
+
+    Returns:
+        1/n + 1/m, the variance of the difference of two means of unit variance; for nested
+        samples |1/n - 1/m|. 0 where either has no rows.
+    """
+    if not num_first or not num_second:
+        return 0.0
+    return abs(1 / num_first - 1 / num_second) if nested else 1 / num_first + 1 / num_second
+
+
+def divergence_noise(spread: float, num_cells: int) -> float:
+    """What ``divergence`` of two samples of one distribution exceeds once in 10,000 times.
+
+    Args:
+        spread: Of the two samples.
         num_cells: Cells with rows.
     """
-    if num_cells < 2 or not num_first or not num_second:
+    if num_cells < 2:
         return 0.0
     # Wilson and Hilferty's approximation of the chi-squared quantile.
     freedom = num_cells - 1
     ninth = 2 / (9 * freedom)
     quantile = freedom * (1 - ninth + _NORMAL_TAIL * math.sqrt(ninth)) ** 3
-    return min(quantile * (1 / num_first + 1 / num_second) / (8 * math.log(2)), 1.0)
+    return min(quantile * spread / (8 * math.log(2)), 1.0)
 
 
 def sketch(values: np.ndarray) -> np.ndarray:
@@ -109,20 +127,19 @@ def distance(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.n
     return float(np.max(np.abs(below[0] - below[1]))) / NUM_STEPS
 
 
-def distance_noise(num_first: int, num_second: int) -> float:
+def distance_noise(spread: float) -> float:
     """What ``distance`` of two samples of one distribution exceeds once in 10,000 times."""
-    if not num_first or not num_second:
-        return 0.0
-    scale = math.sqrt(-math.log(_TAIL / 2) / 2)
-    return min(scale * math.sqrt(1 / num_first + 1 / num_second), 1.0)
+    return min(math.sqrt(-math.log(_TAIL / 2) / 2 * spread), 1.0)
 
 
-def share_noise(first: float, num_first: int, second: float, num_second: int) -> float:
-    """What two samples' shares of one kind of row differ by, by chance, once in 10,000 times."""
-    if not num_first or not num_second:
-        return 0.0
-    pooled = (first * num_first + second * num_second) / (num_first + num_second)
-    return _NORMAL_TAIL * math.sqrt(pooled * (1 - pooled) * (1 / num_first + 1 / num_second))
+def share_noise(share: float, spread: float) -> float:
+    """What two samples' shares of one kind of row differ by, by chance, once in 10,000 times.
+
+    Args:
+        share: That kind's share of all rows of both.
+        spread: Of the two samples.
+    """
+    return _NORMAL_TAIL * math.sqrt(share * (1 - share) * spread)
 
 
 def count_noise(first: int, second: int) -> float:

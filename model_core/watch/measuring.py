@@ -56,10 +56,17 @@ def _cold(rows: np.ndarray, warm: np.ndarray, number: int) -> float:
 
 
 class _Clock:
-    """When a table's rows happened, as far as they count at the moment of the run."""
+    """When a table's rows happened, as far as they count at the moment of the run.
+
+    A table without time is a catalogue, and so are users and items and every table that links
+    to no other. Of a catalogue few rows are new, but all of them matter.
+    """
 
     def __init__(self, snapshot: Snapshot, schema: TableSchema, moment: int) -> None:
         self.snapshot, self.schema, self.moment = snapshot, schema, moment
+        task = snapshot.task
+        self.is_catalogue = (schema.time_col is None or not schema.fkeys
+                             or schema.name in (task.entity_table, task.item_table))
         self.rows, self.newest, self.longest_gap_s = schema.num_rows, None, None
         if schema.time_col is None:
             return
@@ -80,15 +87,18 @@ class _Clock:
             yield to_seconds(pa.chunked_array([values]))
 
     def periods(self, end: int) -> np.ndarray:
-        """Period of every row, int8 [num_rows]; all are recent without time."""
+        """Period of every row, int8 [num_rows]; all that count are recent in a catalogue."""
         if self.schema.time_col is None:
             return np.full(self.schema.num_rows, _RECENT, dtype=np.int8)
         window_s = self.snapshot.task.window_s
         parts = [np.zeros(0, dtype=np.int8)]
         for times in self._batches():
             period = np.full(len(times), _OUTSIDE, dtype=np.int8)
-            period[(times > end - 2 * window_s) & (times <= end - window_s)] = _BEFORE
-            period[(times > end - window_s) & (times <= end)] = _RECENT
+            if self.is_catalogue:
+                period[times <= self.moment] = _RECENT
+            else:
+                period[(times > end - 2 * window_s) & (times <= end - window_s)] = _BEFORE
+                period[(times > end - window_s) & (times <= end)] = _RECENT
             parts.append(period)
         return np.concatenate(parts)
 
@@ -112,14 +122,13 @@ def _table(
 ) -> TableStatistics:
     periods = clock.periods(newest)
     recent_rows = int((periods == _RECENT).sum())
-    timed = schema.time_col is not None
     return TableStatistics(
         pkey=schema.pkey, time_col=schema.time_col, fkeys=dict(schema.fkeys), rows=clock.rows,
         recent_rows=recent_rows,
-        rows_per_day=recent_rows * _DAY_S / snapshot.task.window_s if timed else None,
+        rows_per_day=recent_rows * _DAY_S / snapshot.task.window_s if not clock.is_catalogue else None,
         newest=clock.newest, longest_gap_s=clock.longest_gap_s,
-        columns={name: _column(snapshot, schema.name, name, kind, periods, newest if timed else None,
-                               max_categories)
+        columns={name: _column(snapshot, schema.name, name, kind, periods,
+                               None if clock.is_catalogue else newest, max_categories)
                  for name, kind in schema.columns.items()},
     )
 

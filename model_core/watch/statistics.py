@@ -1,9 +1,9 @@
 """DataStatistics: what a later run must know of a snapshot to tell whether the data changed.
 
-A few hundred kilobytes of JSON at most, kept with every model version. Tables with time are
+A few hundred kilobytes of JSON at most, kept with every model version. Tables of events are
 described by their recent period, one label window that ends at the newest event, so that
-two snapshots of different days compare like with like; tables without time are described
-whole. Computing them is ``measuring.py``'s part.
+two snapshots of different days compare like with like; catalogues are described whole.
+Computing them is ``measuring.py``'s part.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class TableStatistics:
     Attributes:
         pkey, time_col, fkeys: As in the snapshot's schema.
         rows: All rows.
-        recent_rows: Rows of the recent period; equal to ``rows`` without time.
-        rows_per_day: ``recent_rows`` over the period's days; None without time.
+        recent_rows: Rows of the recent period; equal to ``rows`` for a catalogue.
+        rows_per_day: ``recent_rows`` over the period's days; None for a catalogue.
         newest: Time of the newest row, UTC seconds; None without time or rows.
         longest_gap_s: Longest time without a row lately; None where too few rows say so.
         columns: By name.

@@ -75,6 +75,11 @@ def rename_category(shop: Shop) -> None:
     shop.edit("sessions", "device", lambda names: pc.replace_substring(names, "phone", "mobile"))
 
 
+def rename_in_catalogue(shop: Shop) -> None:
+    """In a catalogue every row counts, although few are new."""
+    shop.edit("products", "category", lambda names: pc.replace_substring(names, "coffee", "coffee & tea"))
+
+
 def scale_numbers(shop: Shop) -> None:
     shop.edit("order_lines", "price", lambda prices: pc.multiply(prices, 100.0))
 
@@ -111,6 +116,7 @@ MISHAPS: dict[Callable[[Shop], None], tuple[str, str, str, str]] = {
     shrink_table: ("row_change", "views", "", "fail"),
     lose_values: ("missing_change", "customers", "age", "fail"),
     rename_category: ("category_drift", "sessions", "device", "fail"),
+    rename_in_catalogue: ("category_drift", "products", "category", "warn"),
     scale_numbers: ("number_drift", "order_lines", "price", "fail"),
     stop_events: ("freshness", "", "", "fail"),
     change_all_users: ("cold_users", "", "", "fail"),

@@ -9,7 +9,7 @@ from model_core.tables.demo import write_demo_dataset
 from model_core.watch.compare import compare
 from model_core.watch.measuring import measure
 from model_core.watch.statistics import DataStatistics
-from tests.watch.shops import DAY, MISHAPS, WINDOW, Shop
+from tests.watch.shops import DAY, MISHAPS, WINDOW, Shop, stop_events
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def test_the_datasets_own_windows_are_compared_with_a_dated_run(shop, yesterday,
 
 def test_without_a_reference_absolute_rules_hold(shop, tmp_path):
     broken = shop.copy(tmp_path / "shop")
-    list(MISHAPS)[5](broken)
+    stop_events(broken)
     late = measure(*broken.freeze(tmp_path, shop.last_day + DAY))
-    assert alarms(compare(late, None, WatchConfig())) == [MISHAPS[list(MISHAPS)[5]]]
+    assert alarms(compare(late, None, WatchConfig())) == [MISHAPS[stop_events]]
 
 
 def test_statistics_survive_json_and_repeat(shop, yesterday, tmp_path):

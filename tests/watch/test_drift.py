@@ -13,6 +13,7 @@ from model_core.watch.drift import (
     divergence_noise,
     share_noise,
     sketch,
+    spread,
 )
 from tests.watch.reference import slow_distance, slow_divergence
 
@@ -68,16 +69,30 @@ def test_golden_values():
 def test_chance_stays_below_the_noise_and_comes_near_it(num_cells):
     rng = np.random.default_rng(num_cells)
     share = np.full(num_cells, 1 / num_cells)
-    noise = divergence_noise(900, 500, num_cells)
+    noise = divergence_noise(spread(900, 500), num_cells)
     drawn = [divergence(rng.multinomial(900, share), rng.multinomial(500, share)) for _ in range(400)]
     assert max(drawn) < noise
     assert max(drawn) > noise / 4
 
 
 def test_chance_of_numbers_and_shares():
-    rng = np.random.default_rng(0)
+    rng, apart = np.random.default_rng(0), spread(300, 200)
     drawn = [distance(sketch(rng.normal(size=300)), sketch(rng.normal(size=200))) for _ in range(200)]
-    assert distance_noise(300, 200) / 3 < max(drawn) < distance_noise(300, 200)
+    assert distance_noise(apart) / 3 < max(drawn) < distance_noise(apart)
     shares = [abs(rng.binomial(300, 0.2) / 300 - rng.binomial(200, 0.2) / 200) for _ in range(500)]
-    assert share_noise(0.2, 300, 0.2, 200) / 3 < max(shares) < share_noise(0.2, 300, 0.2, 200)
-    assert distance_noise(0, 5) == divergence_noise(5, 0, 3) == share_noise(0, 0, 0, 4) == 0
+    assert share_noise(0.2, apart) / 3 < max(shares) < share_noise(0.2, apart)
+    assert spread(0, 5) == spread(5, 0) == spread(7, 7, nested=True) == 0
+    assert distance_noise(0) == divergence_noise(0, 3) == share_noise(0.5, 0) == 0
+
+
+def test_chance_of_a_catalogue_that_has_grown():
+    rng, share = np.random.default_rng(1), np.full(6, 1 / 6)
+    apart = spread(400, 480, nested=True)
+    drawn, distances = [], []
+    for _ in range(300):
+        before = rng.multinomial(400, share)
+        drawn.append(divergence(before, before + rng.multinomial(80, share)))
+        values = rng.normal(size=480)
+        distances.append(distance(sketch(values), sketch(values[:400])))
+    assert divergence_noise(apart, 6) / 4 < max(drawn) < divergence_noise(apart, 6)
+    assert distance_noise(apart) / 3 < max(distances) < distance_noise(apart) + 1 / NUM_STEPS
