@@ -7,7 +7,6 @@ from components._images import ROLES, Pins, image
 from model_core.errors import ConfigError
 from pipelines.compiling import STEPS, ImageChoice, compile_pipeline, export_components
 
-
 #: Steps that wait for one of which they read nothing: bad data may stop a run before it trains,
 #: but must not train anew what has not changed.
 WAITS = {"train": {"watch-data"}}
