@@ -205,6 +205,16 @@ class TrainConfig(Section):
                           "added, before test: the newest labels say most about the next window."
     )
     max_validation_rows: int = Field(10_000, ge=1)
+    warm_start: Literal["none", "champion"] = Field(
+        "none", description="Begin with initial weights, or with the champion's, carried over to today's "
+                            "graph (docs/how-to/warm-start.md); without a champion to start from: cold."
+    )
+    warm_epochs: int = Field(4, ge=1, description="Most epochs of a warm start, in place of epochs.")
+    warm_patience: int = Field(2, ge=1, description="The same for patience.")
+    warm_learning_rate: float = Field(1e-3, gt=0, description="The same for learning_rate.")
+    warm_windows: int | None = Field(
+        None, ge=1, description="A warm start trains on the newest label windows only; all when unset."
+    )
     checkpoint_every_steps: int = Field(
         50, ge=1, description="Steps between resume states; more where writing one takes long."
     )

@@ -81,8 +81,8 @@ def retrain(
     candidates = build_negative_queue(split=split, graph=graph, config=queue_config, seed=seed)
     queue = candidates.outputs["negative_queue"]
     trained = train(
-        graph=graph, split=split, negative_queue=queue, model_config=model_config,
-        train_config=train_config, checkpoint_root=checkpoint_root,
+        graph=graph, split=split, negative_queue=queue, champion=reigning.outputs["champion"],
+        model_config=model_config, train_config=train_config, checkpoint_root=checkpoint_root,
     )
     # Nothing of it is read there, but a run that stops for its data must not train first.
     trained.after(watched)

@@ -11,6 +11,7 @@ def train(
     graph: Input,
     split: Input,
     negative_queue: Input,
+    champion: Input,
     checkpoint: Output,
     tensorboard: Output,
     metrics: Output,
@@ -24,6 +25,7 @@ def train(
         graph: Temporal graph (record: graph).
         split: Seed rows (record: split).
         negative_queue: Negative candidates (record: negative_queue).
+        champion: What a warm start begins with; an empty record will do (record: champion).
         checkpoint: Best weights by validation MAP, with curves (record: checkpoint).
         tensorboard: TensorBoard log directory.
         metrics: Validation MAP, epochs and speed.
@@ -37,24 +39,28 @@ def train(
     from model_core.logical_date import date_name
     from model_core.negatives.queue import NegativeQueue
     from model_core.split.seeds import Split
+    from model_core.storage.champion import ChampionRecord
     from model_core.training.identity import run_digest
     from model_core.training.mirror import resume_states
+    from model_core.training.start import warm_digest
     from model_core.training.trainer import train as fit
 
     opened_graph = TemporalGraph.open(graph, verify="digest")
     opened_split = Split.open(split, verify="digest")
     queue = NegativeQueue.open(negative_queue, verify="digest")
+    reigning = ChampionRecord.open(champion, verify="digest")
     model = parse_section(ModelConfig, model_config)
     settings = parse_section(TrainConfig, train_config)
     # A state that other code made must not be resumed.
     # The date is for people who look for a run's states; the rest tells runs of one date apart.
-    digest = run_digest(opened_graph, opened_split, queue, model, settings)
+    digest = run_digest(opened_graph, opened_split, queue, model, settings,
+                        warm_digest(reigning, settings))
     run_key = f"{date_name(opened_split.logical_time)}-{digest[:16]}-{code_digest()}"
     with resume_states(checkpoint_root, run_key, Path(checkpoint).parent) as (
             state_dir, mirror), termination_deferred() as asked:
         trained = fit(
             opened_graph, opened_split, queue, model, settings, Path(checkpoint),
-            state_dir=state_dir, mirror=mirror, stop=asked,
+            champion=reigning, state_dir=state_dir, mirror=mirror, stop=asked,
             validate=map_validator(opened_split, settings),
             tensorboard_dir=Path(tensorboard),
         )

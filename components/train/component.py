@@ -10,6 +10,7 @@ def train(
     graph: dsl.Input[dsl.Dataset],
     split: dsl.Input[dsl.Dataset],
     negative_queue: dsl.Input[dsl.Dataset],
+    champion: dsl.Input[dsl.Model],
     checkpoint: dsl.Output[dsl.Model],
     tensorboard: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
@@ -23,6 +24,7 @@ def train(
         graph: Temporal graph (record: graph).
         split: Seed rows (record: split).
         negative_queue: Negative candidates (record: negative_queue).
+        champion: What a warm start begins with; an empty record will do (record: champion).
         checkpoint: Best weights by validation MAP, with curves (record: checkpoint).
         tensorboard: TensorBoard log directory.
         metrics: Validation MAP, epochs and speed.

@@ -56,7 +56,8 @@ class Checkpoint:
             seeds_per_s, wall_s, peak_mb.
         meta: logical_time (of the split), best_epoch, best_val_map (both of the selected weights),
             refit (num_rows, num_steps, wall_s, labels_until in UTC seconds; None without),
-            num_steps, num_parameters, nodes_per_seed, device,
+            num_steps, num_parameters, nodes_per_seed, device, start (what a warm start began
+            with; None where none was asked for),
             priors (arguments of ``make_priors``; None without), digests of the inputs.
     """
 

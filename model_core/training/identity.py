@@ -15,14 +15,21 @@ from model_core.split.seeds import Split
 
 
 def run_digest(graph: TemporalGraph, split: Split, queue: NegativeQueue, model_config: ModelConfig,
-               train_config: TrainConfig) -> str:
-    """Digest of all that decides what a step computes, but for relrec's own code."""
+               train_config: TrainConfig, champion: str | None = None) -> str:
+    """Digest of all that decides what a step computes, but for relrec's own code.
+
+    Args:
+        graph, split, queue, model_config, train_config: Inputs of training.
+        champion: Digest of what a warm start begins with (``warm_digest``).
+    """
     content = {
         "torch": str(torch.__version__),
         "graph": graph_digest(graph), "split": split.record.digest, "queue": queue.record.digest,
         "model": model_config.model_dump(mode="json"),
         "train": train_config.model_dump(mode="json", exclude={"checkpoint_every_steps"}),
     }
+    if champion is not None:
+        content["champion"] = champion
     return hashlib.sha256(json_bytes(content)).hexdigest()
 
 

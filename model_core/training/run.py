@@ -22,6 +22,7 @@ from model_core.priors.features import PairPriors
 from model_core.sampling.neighbors import fan_out_for
 from model_core.sampling.seed_batches import MAX_KEPT_BYTES
 from model_core.split.seeds import SeedTable, Split
+from model_core.storage.champion import ChampionRecord
 from model_core.training.averaging import WeightAverage
 from model_core.training.batching import StepMaker
 from model_core.training.checkpoint import build_model
@@ -30,9 +31,10 @@ from model_core.training.far_shift import SHIFTS, best_far_shift
 from model_core.training.loop import Log, Loop, log_epoch
 from model_core.training.optimizer import SplitAdam
 from model_core.training.progress import Progress
-from model_core.training.randomness import derived_seed
+from model_core.training.start import Start, start_from
 from model_core.training.state import Counters, StateStore
 from model_core.training.step import StepRunner
+from model_core.training.transfer import WhichWeights
 
 Scorer = Callable[[Tensor, Tensor], Tensor]
 
@@ -43,6 +45,8 @@ class TrainingRun:
 
     Attributes:
         tensors: The graph on the device.
+        train_config: As it is in force: of a warm start with its own epochs, patience and rate.
+        start: What the fits begin with.
         num_parameters: Weights of the model, once one was made.
     """
 
@@ -58,12 +62,14 @@ class TrainingRun:
     prior_settings: Mapping[str, Any] | None
     priors: PairPriors | None
     progress: Progress
+    start: Start
     num_parameters: int = 0
 
     @classmethod
     def of(
         cls, graph: TemporalGraph[np.ndarray], split: Split, queue: NegativeQueue,
         model_config: ModelConfig, train_config: TrainConfig, progress: Progress,
+        champion: ChampionRecord | None = None,
     ) -> TrainingRun:
         device = resolve_device(train_config.device)
         tensors = graph.to_torch(device)
@@ -84,14 +90,23 @@ class TrainingRun:
                 len(np.unique(graph.interactions.item)), model_config.num_similar)
             moments = [*thinned(split.train.time, most).tolist(), split.val_time]
             priors = make_priors(graph, **settings, snapshot_times=moments)
+        model_config = model_config.model_copy(update={"num_layers": num_layers})
+        start = start_from(champion, graph, split, model_config, train_config)
+        if start.is_warm:
+            train_config = train_config.model_copy(update={
+                "epochs": train_config.warm_epochs, "patience": train_config.warm_patience,
+                "learning_rate": train_config.warm_learning_rate})
+            progress.note(f"warm start from champion {start.version}")
+        elif start.reason is not None:
+            progress.note(f"cold start: {start.reason}")
         return cls(
-            tensors, schema, queue,
-            model_config.model_copy(update={"num_layers": num_layers}), train_config, fan_out,
-            nodes_per_seed, device, split.window_s, settings, priors, progress)
+            tensors, schema, queue, model_config, train_config, fan_out,
+            nodes_per_seed, device, split.window_s, settings, priors, progress, start)
 
     def fit(
         self, rows: SeedTable, epochs: int, store: StateStore,
         score: Callable[[ContextGNN], float], log: Log, stop: Callable[[], bool] = lambda: False,
+        weights: WhichWeights = "selected",
     ) -> Counters:
         """Train from the start, or from the newest state; the best weights are in the store.
 
@@ -102,12 +117,13 @@ class TrainingRun:
             score: Metric of the averaged weights after an epoch; sets the far shift.
             log: Takes scalars.
             stop: Whether to end now.
+            weights: Of the champion, to begin a warm start with.
 
         Raises:
             Stopped: ``stop`` said so; the state is written.
         """
         config, progress = self.train_config, self.progress
-        model = _fresh_model(self.schema, self.model_config, config.seed)
+        model = self.start.model(self.schema, self.model_config, config.seed, self.tensors, weights)
         self.num_parameters = sum(p.numel() for p in model.parameters())
         make = StepMaker(
             self.tensors, rows, self.queue, self.model_config, config, self.fan_out,
@@ -117,7 +133,8 @@ class TrainingRun:
                             "widen the task's time range or keep more training windows")
         if model.prior is not None:
             progress.note("counting what users and items did before each training window")
-            model.prior.standardise(make.sample_of_features())
+            if not self.start.is_warm:  # its weights belong to the scale that they were trained with
+                model.prior.standardise(make.sample_of_features())
         model = model.to(self.device)
         optimizer = SplitAdam(model, config)
         average = WeightAverage(model, optimizer, config.average_decay)
@@ -160,10 +177,3 @@ class TrainingRun:
             return best_far_shift(model, lambda: float(validate(current)), shifts)
 
         return score
-
-
-def _fresh_model(schema: GraphSchema, config: ModelConfig, seed: int) -> ContextGNN:
-    """Initial weights follow from the seed; the caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(seed, "weights", 0))
-        return build_model(schema, config)

@@ -15,11 +15,13 @@ from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.contextgnn.model import ContextGNN
 from model_core.negatives.queue import NegativeQueue
 from model_core.split.seeds import SeedTable, Split
+from model_core.storage.champion import ChampionRecord
 from model_core.training.checkpoint import Checkpoint, write_checkpoint
 from model_core.training.identity import graph_digest, run_digest
 from model_core.training.mirror import StateMirror
 from model_core.training.progress import Progress, ProgressPrinter
 from model_core.training.run import Scorer, TrainingRun
+from model_core.training.start import warm_digest
 from model_core.training.state import StateStore
 
 
@@ -31,6 +33,7 @@ def train(
     train_config: TrainConfig,
     out: Path,
     *,
+    champion: ChampionRecord | None = None,
     state_dir: Path | None = None,
     mirror: StateMirror | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -52,6 +55,10 @@ def train(
     weights from before it stay in the checkpoint, for they alone may be measured on
     validation rows.
 
+    With ``warm_start`` both fits begin with the champion's weights: the first with those
+    from before its refit, which know no label of today's validation window, the second with
+    those that it shipped.
+
     Step s of a run with seed k does the same wherever and whenever it is done: the order
     of an epoch, sampling, negatives and dropout derive from (k, epoch) or (k, s). With
     ``state_dir`` a run that was killed at any moment goes on where its last state was
@@ -65,6 +72,7 @@ def train(
         model_config: Which model; unset ``num_layers`` becomes the graph's hops.
         train_config: Optimisation.
         out: Where the checkpoint goes.
+        champion: As of the run's logical date, for a warm start.
         state_dir: Where resume states go; None for a run that cannot be resumed.
         mirror: Keeps copies of them in an object store, and brings them back at the start.
         stop: Asked after every step whether to end now.
@@ -83,24 +91,27 @@ def train(
         ConfigError: Settings that do not fit the graph.
     """
     progress = progress or ProgressPrinter()
-    run = TrainingRun.of(graph, split, queue, model_config, train_config, progress)
-    guard = run_digest(graph, split, queue, run.model_config, train_config)
+    run = TrainingRun.of(graph, split, queue, model_config, train_config, progress, champion)
+    guard = run_digest(graph, split, queue, run.model_config, train_config,
+                       warm_digest(champion, train_config))
+    known = _newest(split.train, train_config.warm_windows) if run.start.is_warm else split.train
 
     with _tensorboard(tensorboard_dir) as log:
         store = StateStore(state_dir, guard, mirror)
         counters = run.fit(
-            split.train, train_config.epochs, store, run.validation(validate), log, stop)
+            known, run.train_config.epochs, store, run.validation(validate), log, stop)
         best_step = counters.best_step
         assert best_step is not None
         best = next(entry for entry in counters.curves if entry["step"] == best_step)
         again, refit = store, None
-        rows = _refit_rows(split) if train_config.refit else None
+        rows = _refit_rows(known, split) if train_config.refit else None
         if rows is not None:
             progress.note(f"once more, {best['epoch']} epochs with the validation labels")
             again = StateStore(None if state_dir is None else state_dir / "refit", guard,
                                None if mirror is None else mirror.child("refit"))
             refitted = run.fit(rows, best["epoch"], again, _keeping(store.load_best(best_step)),
-                               lambda name, value, step: log(f"refit/{name}", value, step), stop)
+                               lambda name, value, step: log(f"refit/{name}", value, step), stop,
+                               weights="final")
             refit = {"num_rows": int((np.diff(rows.item_ptr) > 0).sum()), "num_steps": refitted.step,
                      "wall_s": sum(entry["wall_s"] for entry in refitted.curves),
                      "labels_until": split.val_time + split.window_s}
@@ -118,17 +129,25 @@ def train(
             "num_parameters": run.num_parameters, "refit": refit,
             "nodes_per_seed": run.nodes_per_seed, "device": run.device.type,
             "priors": run.prior_settings,
+            "start": None if train_config.warm_start == "none" else run.start.facts(),
             "graph": graph_digest(graph), "split": split.record.digest,
             "queue": queue.record.digest,
         },
     )
 
 
-def _refit_rows(split: Split) -> SeedTable | None:
+def _newest(rows: SeedTable, num_windows: int | None) -> SeedTable:
+    """Rows of the newest seed times."""
+    if num_windows is None or not len(rows):
+        return rows
+    return rows.take(np.flatnonzero(rows.time >= np.unique(rows.time)[-num_windows:][0]))
+
+
+def _refit_rows(known: SeedTable, split: Split) -> SeedTable | None:
     """Training and validation rows; None where the latter have no labels from before the test."""
     if len(split.val.item) == 0 or split.val_time + split.window_s > split.test_time:
         return None
-    return SeedTable.joined(split.train, split.val)
+    return SeedTable.joined(known, split.val)
 
 
 def _keeping(selected: Mapping[str, Tensor]) -> Callable[[ContextGNN], float]:

@@ -109,8 +109,8 @@ def transfer(
             that knows labels of the time to be predicted.
     """
     bundle = Bundle.open(bundle_dir)
-    where = f"champion {bundle.record.path}"
-    _check_labels(bundle, graph, weights, where)
+    where = _where(bundle)
+    check_labels(bundle, graph, weights)
     config, encodings, features = _read(bundle, where)
     schema, old = GraphSchema.of(graph), bundle.schema
     for part in ("entity_table", "item_table"):
@@ -167,8 +167,13 @@ def champion_scorer(
     )
 
 
-def _check_labels(bundle: Bundle, graph: TemporalGraph[Any], weights: WhichWeights, where: str) -> None:
-    """No model may be measured on, or chosen by, labels that it knows."""
+def check_labels(bundle: Bundle, graph: TemporalGraph[Any], weights: WhichWeights) -> None:
+    """No model may be measured on, or chosen by, labels that it knows.
+
+    Raises:
+        ArtifactError: The weights know labels after the graph's last time, or the selected
+            ones know labels after its cutoff.
+    """
     times = bundle.record.meta["times"]
     limits = {"test": (max(times["labels_until"][weights], times["chosen_until"]), graph.last_time)}
     if weights == "selected":
@@ -176,10 +181,14 @@ def _check_labels(bundle: Bundle, graph: TemporalGraph[Any], weights: WhichWeigh
     for window, (known, limit) in limits.items():
         if known > limit:
             raise ArtifactError(
-                where, f"a model that knows no labels after the {window} time "
+                _where(bundle), f"a model that knows no labels after the {window} time "
                 f"{np.datetime64(limit, 's')}", f"labels until {np.datetime64(known, 's')}",
                 "take the champion of an earlier logical date",
             )
+
+
+def _where(bundle: Bundle) -> str:
+    return f"champion {bundle.record.path}"
 
 
 def _read(bundle: Bundle, where: str) -> tuple[ModelConfig, GraphEncodings, list[str]]:
