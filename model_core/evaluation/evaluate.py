@@ -118,6 +118,7 @@ def _facts(
     return {
         "context": dict(context),
         "relrec": __version__,
+        "start": checkpoint.meta.get("start"),
         "config": config.model_dump(mode="json"),
         "bootstrap_seed": seed,
         "catalogue": {"num_entities": graph.num_entities, "num_items": graph.num_items,

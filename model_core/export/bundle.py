@@ -108,7 +108,7 @@ def export_bundle(
             parity, metrics,
             digests | {name: file_sha256(folder / name)
                        for name in ("model.onnx", "item_vectors.npy", "item_id.npy")},
-            checkpoint.meta["refit"],
+            checkpoint.meta["refit"], checkpoint.meta.get("start"),
         )))
         meta.update(
             model=checkpoint.model_config.name, parity=asdict(parity), digests=digests,

@@ -27,6 +27,7 @@ class CardFacts:
         metrics: Rows ``{split, mask, model, metric, k, mean, ci_low, ci_high, num_users}``.
         digests: What it was made from and of, name to digest.
         refit: Rows and last label of the refit (Checkpoint.meta); None without one.
+        start: What a warm start began with (Checkpoint.meta); None where none was asked for.
     """
 
     model_config: ModelConfig
@@ -39,6 +40,7 @@ class CardFacts:
     metrics: Sequence[Mapping[str, Any]]
     digests: Mapping[str, str]
     refit: Mapping[str, Any] | None = None
+    start: Mapping[str, Any] | None = None
 
 
 def model_card(facts: CardFacts) -> str:
@@ -76,7 +78,8 @@ def model_card(facts: CardFacts) -> str:
         f"Tables: {', '.join(f'`{name}`' for name in schema.tables)}. Inputs are rows with time "
         "≤ t; labels lie in (t, t + window]. Statistics and vocabularies know rows up to "
         f"{_moment(split.train_cutoff)}. Labels: {split.label_source}.",
-        *_refit(facts.refit),
+        *_start(facts.start),
+        *_refit(facts.refit, facts.start),
         "",
         "## Quality",
         "",
@@ -113,10 +116,21 @@ def model_card(facts: CardFacts) -> str:
     ])
 
 
-def _refit(refit: Mapping[str, Any] | None) -> list[str]:
+def _start(start: Mapping[str, Any] | None) -> list[str]:
+    if start is None:
+        return []
+    if start["champion"] is None:
+        return ["", f"Training began with initial weights: {start['cold_because']}."]
+    items = start["carried_over"]["items"]
+    return ["", f"Training began with the weights of version `{start['champion']}`, carried over to this "
+            f"graph: {items['kept']:,} items kept, {items['new']:,} new, {items['gone']:,} gone."]
+
+
+def _refit(refit: Mapping[str, Any] | None, start: Mapping[str, Any] | None) -> list[str]:
+    begin = "those of the champion" if start and start["champion"] else "the start"
     return [] if refit is None else [
         "",
-        "After validation had chosen the number of epochs, the weights were trained from the start on "
+        f"After validation had chosen the number of epochs, the weights were trained from {begin} on "
         f"training and validation rows ({refit['num_rows']:,}; labels until "
         f"{_moment(refit['labels_until'])}). Validation figures are of the weights from before that.",
     ]

@@ -88,6 +88,9 @@ def run_retrain(
     settings: Annotated[list[str] | None, typer.Option(
         "--set", metavar="KEY=VALUE", help="A setting, such as train.epochs=3. Repeatable.",
         show_default=False)] = None,
+    warm_start: Annotated[str | None, typer.Option(
+        help="What training begins with: none (initial weights) or champion (its weights, carried over). "
+             "The same as --set train.warm_start.", show_default=False)] = None,
     json_path: Annotated[Path | None, typer.Option(
         "--json", help="Also write the summary here.", show_default=False)] = None,
     cache: Annotated[bool, typer.Option(help="Reuse steps whose inputs are unchanged.")] = True,
@@ -100,7 +103,8 @@ def run_retrain(
 
     raise typer.Exit(run(
         dataset=dataset, task=task, model=model, root=root, registry=registry, runner=runner,
-        containers=containers or [], as_of=as_of, settings=settings or [], json_path=json_path, cache=cache,
+        containers=containers or [], as_of=as_of, warm_start=warm_start, settings=settings or [],
+        json_path=json_path, cache=cache,
     ))
 
 

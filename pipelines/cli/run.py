@@ -41,6 +41,7 @@ def run_retrain(
     runner: str,
     containers: Sequence[str],
     as_of: str,
+    warm_start: str | None,
     settings: Sequence[str],
     json_path: Path | None,
     cache: bool,
@@ -50,7 +51,8 @@ def run_retrain(
     Raises:
         ConfigError: A bad setting or an unknown runner, before anything is started.
     """
-    config = parse_overrides([f"model.name={model}", *settings])
+    begins = [] if warm_start is None else [f"train.warm_start={warm_start}"]
+    config = parse_overrides([f"model.name={model}", *begins, *settings])
     base = _place(root, "--root") if root else Path("runs") / Path(dataset).name / task
     shelf = _place(registry, "--registry") if registry else (
         base / "registry" if isinstance(base, Path) else f"{base}/registry")

@@ -19,7 +19,9 @@ from model_core.graph.build import build_graph
 from model_core.negatives.build import build_negative_queue
 from model_core.records import MANIFEST
 from model_core.split.temporal import temporal_split
+from model_core.storage.champion import write_champion
 from model_core.storage.opening import open_store
+from model_core.storage.registry import Registry
 from model_core.tables.demo import DEMO_TASK
 from model_core.tables.ingest import ingest
 from tests.storage.doubles import servers
@@ -37,6 +39,7 @@ def inputs(demo_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     split = temporal_split(snapshot, SplitConfig(), folder / "split")
     graph = build_graph(snapshot, split, GraphConfig(), folder / "graph")
     build_negative_queue(split, graph, QueueConfig(size=256), 0, folder / "queue")
+    write_champion(Registry(folder / "registry"), split.test_time, folder / "champion")
     for place in (folder, *folder.rglob("*")):
         place.chmod(0o755 if place.is_dir() else 0o644)
     return folder
@@ -52,7 +55,8 @@ def start(record: dict[str, Any], client: Any, inputs: Path, tmp_path: Path):
         out.mkdir()
         out.chmod(0o777)
         command = ["train", "--graph", f"{inputs}/graph", "--split", f"{inputs}/split",
-                   "--negative-queue", f"{inputs}/queue", "--checkpoint", f"{out}/checkpoint",
+                   "--negative-queue", f"{inputs}/queue", "--champion", f"{inputs}/champion",
+                   "--checkpoint", f"{out}/checkpoint",
                    "--tensorboard", f"{out}/tensorboard", "--metrics", f"{out}/metrics",
                    "--model-config", MODEL.model_dump_json(), "--train-config", TRAIN.model_dump_json(),
                    "--checkpoint-root", states]

@@ -1,0 +1,190 @@
+"""Training that begins with the champion: where from, how far, and exactly resumable."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model_core.records import write_record
+from model_core.storage.champion import KIND, SCHEMA_VERSION, ChampionRecord
+from model_core.training.identity import run_digest
+from model_core.training.progress import SilentProgress
+from model_core.training.start import start_from, warm_digest
+from tests.training.champions import write_bundle
+from tests.training.runs import MODEL, TRAIN, run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+REFIT = TRAIN.model_copy(update={"refit": True})
+WARM = REFIT.model_copy(update={"warm_start": "champion", "warm_epochs": 2, "warm_patience": 9,
+                                "warm_learning_rate": 0.003})
+
+
+def champion_record(folder, checkpoint, graph, split, state="loaded"):
+    """What load_champion writes."""
+    with write_record(folder / "champion", KIND, SCHEMA_VERSION) as (out, meta):
+        meta.update(state=state, version=None, logical_date=None, promoted_at=None, problem=None)
+        if state != "none":
+            meta.update(version="20200101-abc", logical_date="20200101", promoted_at=1)
+        if state == "loaded":
+            write_bundle(checkpoint, graph, split, out / "bundle")
+        if state == "unreadable":
+            meta.update(problem="manifest.json: expected version 4, found version 3")
+    return ChampionRecord.open(folder / "champion")
+
+
+@pytest.fixture(scope="module")
+def champion(inputs, tmp_path_factory):
+    graph, split, _ = inputs
+    folder = tmp_path_factory.mktemp("champion")
+    checkpoint = run(None, folder / "checkpoint", inputs=inputs, config=REFIT)
+    return champion_record(folder, checkpoint, graph, split), checkpoint
+
+
+def weights(checkpoint, name="weights"):
+    return load_file(checkpoint.record.file(f"{name}.safetensors"))
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def test_it_begins_with_what_the_champion_knew_and_says_so(inputs, champion, tmp_path):
+    record, theirs = champion
+    notes = []
+
+    class Told(SilentProgress):
+        def note(self, line):
+            notes.append(line)
+
+    # Steps that move nothing show what a run begins with.
+    still = WARM.model_copy(update={"warm_learning_rate": 1e-12, "average_decay": None, "warm_epochs": 1})
+    done = run(None, tmp_path / "c", inputs=inputs, config=still, champion=record,
+               progress=Told())
+    for name, began in weights(theirs, "selected").items():
+        if name != "far_shift":
+            torch.testing.assert_close(weights(done, "selected")[name], began, rtol=0, atol=1e-8)
+    for name, began in weights(theirs).items():
+        if name != "far_shift":
+            torch.testing.assert_close(weights(done)[name], began, rtol=0, atol=1e-8)
+    assert not torch.equal(weights(done)["seed_vector"], weights(done, "selected")["seed_vector"])
+    assert torch.equal(weights(done)["prior.mean"], weights(theirs)["prior.mean"])
+    start = done.meta["start"]
+    assert start["champion"] == "20200101-abc"
+    assert start["cold_because"] is None
+    assert start["carried_over"]["items"] == {"kept": 20, "new": 0, "gone": 0, "gone_keys": []}
+    assert "warm start from champion 20200101-abc" in notes
+    assert theirs.meta["start"] is None
+
+
+def test_its_own_epochs_patience_rate_and_windows_are_in_force(inputs, champion, tmp_path):
+    record, _ = champion
+    done = run(None, tmp_path / "c", inputs=inputs, champion=record,
+               config=WARM.model_copy(update={"warm_windows": 2, "epochs": 9}))
+    assert [entry["epoch"] for entry in done.curves] == [1, 2]
+    assert {entry["learning_rate"] for entry in done.curves} == {0.003}
+    assert done.meta["refit"]["num_rows"] == 3 * 30
+    assert done.curves[-1]["step"] == 2 * 4, "60 rows of two windows"
+    assert done.train_config.epochs == 9
+    tired = run(None, tmp_path / "t", inputs=inputs, champion=record, validate=lambda scorer: 0.5,
+                config=WARM.model_copy(update={"warm_epochs": 8, "warm_patience": 1}))
+    assert len(tired.curves) == 2
+
+
+def test_it_learns_from_where_the_champion_stood(inputs, champion, tmp_path):
+    record, theirs = champion
+    done = run(None, tmp_path / "c", inputs=inputs, champion=record, config=WARM)
+    assert done.curves[0]["loss"] < theirs.curves[0]["loss"] - 0.2
+
+
+@pytest.mark.parametrize("state", ["none", "unreadable"])
+def test_without_a_champion_it_starts_cold_and_says_why(inputs, tmp_path, state):
+    graph, split, _ = inputs
+    record = champion_record(tmp_path, None, graph, split, state)
+    done = run(None, tmp_path / "c", inputs=inputs, champion=record,
+               config=WARM.model_copy(update={"refit": False}))
+    plain = run(None, tmp_path / "p", inputs=inputs)
+    assert_same(weights(done), weights(plain))
+    assert done.meta["start"]["champion"] is None
+    assert {"none": "no champion", "unreadable": "found version 3"}[state] in (
+        done.meta["start"]["cold_because"])
+
+
+def test_a_cold_run_does_not_look_at_the_champion(inputs, champion, tmp_path):
+    record, _ = champion
+    assert_same(weights(run(None, tmp_path / "c", inputs=inputs, champion=record)),
+                weights(run(None, tmp_path / "p", inputs=inputs)))
+    assert warm_digest(record, TRAIN) is None
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"model": {"channels": 32}}, "model.channels = 32"),
+    ({"model": {"use_priors": False}}, "model.use_priors = False"),
+    ({"split": {"window_s": 86_400}}, "label window of 86400 s"),
+    ({"graph": {"last_time": 0}}, "after the test time"),
+    ({"graph": {"cutoff": 0}}, "after the validation time"),
+    ({"graph": {"item_table": "events"}}, "item_table"),
+])
+def test_a_champion_that_does_not_fit_is_left_alone(inputs, champion, change, reason):
+    record, _ = champion
+    graph, split, _ = inputs
+    graph = replace(graph, **change.get("graph", {}))
+    split = replace(split, **change.get("split", {}))
+    model = MODEL.model_copy(update={"num_layers": 2} | change.get("model", {}))
+    start = start_from(record, graph, split, model, WARM)
+    assert not start.is_warm
+    assert reason in start.reason
+    same = start_from(record, *inputs[:2], MODEL.model_copy(update={"num_layers": 2, "dropout": 0.5}), WARM)
+    assert same.is_warm
+
+
+def test_a_damaged_bundle_is_left_alone(inputs, champion, tmp_path):
+    graph, split, _ = inputs
+    record = champion_record(tmp_path, champion[1], graph, split)
+    path = record.bundle_dir / "selected.safetensors"
+    path.write_bytes(bytes(path.stat().st_size))
+    start = start_from(record, graph, split, MODEL.model_copy(update={"num_layers": 2}), WARM)
+    assert "SHA-256" in start.reason
+
+
+def test_the_champion_is_part_of_what_a_state_belongs_to(inputs, champion, tmp_path):
+    record, _ = champion
+    graph, split, queue = inputs
+    none = champion_record(tmp_path, None, graph, split, "none")
+    digests = {run_digest(graph, split, queue, MODEL, WARM, warm_digest(each, WARM))
+               for each in (record, none, None)}
+    assert len(digests) == 3
+
+
+class StopAt(SilentProgress):
+    def __init__(self, last):
+        self.left = last
+
+    def step(self, event):
+        self.left -= 1
+        if self.left == 0:
+            raise InterruptedError
+
+
+@pytest.mark.parametrize("last", [3, 15])
+def test_interrupted_anywhere_it_ends_with_the_same_bits(inputs, champion, tmp_path, last):
+    """12 steps in two epochs, then 8 an epoch once more."""
+    whole = run(None, tmp_path / "w", inputs=inputs, config=WARM, champion=champion[0])
+    options = {"inputs": inputs, "config": WARM, "champion": champion[0], "state_dir": tmp_path / "s"}
+    with pytest.raises(InterruptedError):
+        run(None, tmp_path / "c", progress=StopAt(last), **options)
+    resumed = run(None, tmp_path / "c", **options)
+    for name in ("selected", "weights"):
+        assert_same(weights(whole, name), weights(resumed, name))
+
+
+def test_no_metric_means_the_last_epoch(inputs, champion, tmp_path):
+    done = run(None, tmp_path / "c", inputs=inputs, config=WARM, champion=champion[0],
+               validate=lambda scorer: math.nan)
+    assert done.meta["best_epoch"] == 2
+    assert np.isnan(done.meta["best_val_map"] or math.nan)
