@@ -62,7 +62,7 @@ def test_compile_does_not_import_torch(tmp_path):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["run", "retrain", "--dataset", "nowhere", "--task", "t", "--set", "train.epoch=1"], "'epochs'"),
     (["run", "retrain", "--dataset", "nowhere", "--task", "t", "--runner", "moon"], "process"),
-    (["run", "retrain", "--dataset", "nowhere", "--task", "t", "--warm-start", "yes"], "'champion'"),
+    (["run", "retrain", "--dataset", "nowhere", "--task", "t", "--warm-start", "yes"], "warm_start"),
     (["run", "retrain", "--dataset", "nowhere", "--task", "t", "--as-of", "[[ScheduledTime]]"], "macro"),
     (["run", "retrain", "--dataset", "./nowhere", "--task", "t"], "nowhere"),
     (["run", "retrain", "--dataset", "x", "--task", "t", "--registry", "gs://u:p@b/r"], "credentials"),
