@@ -9,6 +9,16 @@ import typer
 
 from model_core.errors import ConfigError
 from pipelines.cli.connected import Access, Output, check_output, connected
+from pipelines.cli.vertex import (
+    Accelerator,
+    Location,
+    Project,
+    StagingBucket,
+    Target,
+    VertexFlags,
+    is_vertex,
+    submit_to_vertex,
+)
 
 if TYPE_CHECKING:
     from pipelines.targets.kubeflow.retraining import Retraining
@@ -35,7 +45,8 @@ CheckpointRoot = Annotated[str, typer.Option(
 PipelineRoot = Annotated[str, typer.Option(
     help="URI for artifacts. [default: the cluster's own place]", show_default=False)]
 ServiceAccount = Annotated[str, typer.Option(
-    help="Kubernetes service account of the steps. [default: the cluster's]", show_default=False)]
+    help="Service account of the steps: a Kubernetes name, or an e-mail address on Vertex AI. "
+         "[default: the cluster's]", show_default=False)]
 
 
 @submit_app.command("retrain")
@@ -58,6 +69,11 @@ def submit_retrain(
     checkpoint_root: CheckpointRoot = "",
     pipeline_root: PipelineRoot = "",
     service_account: ServiceAccount = "",
+    target: Target = "kubeflow",
+    project: Project = "",
+    location: Location = "",
+    staging_bucket: StagingBucket = "",
+    accelerator: Accelerator = "",
     wait: Annotated[bool, typer.Option(
         "--wait", help="Follow the run; exit with 0 if it succeeds, else with 1.")] = False,
     poll_s: Annotated[float, typer.Option(
@@ -70,13 +86,22 @@ def submit_retrain(
 
     Example: relrec submit retrain --host https://kubeflow.example.org/pipeline --dataset gs://bucket/shop
     --task customer-purchase --registry gs://bucket/registry --images build/pins.json --wait
+
+    Example: relrec submit retrain --target vertex --project my-project --location europe-west1
+    --staging-bucket gs://bucket/runs --dataset gs://bucket/shop --task customer-purchase
+    --registry gs://bucket/registry --images build/pins.json
     """
     as_json = check_output(output)
+    vertex = VertexFlags(project, location, staging_bucket, accelerator)
+    to_vertex = is_vertex(target, vertex)
     wanted = retraining(
         dataset=dataset, task=task, registry=registry, model=model, as_of=as_of, settings=settings,
         images=images, allow_unpinned=allow_unpinned, resources=resources, experiment=experiment,
         name=run_name, checkpoint_root=checkpoint_root, pipeline_root=pipeline_root,
         service_account=service_account)
+    if to_vertex:
+        raise typer.Exit(submit_to_vertex(vertex, wanted, wait=wait, poll_s=poll_s, dry_run=dry_run,
+                                          as_json=as_json))
     from pipelines.cli.run_screen import submit_and_show
 
     raise typer.Exit(submit_and_show(access, wanted, wait=wait, poll_s=poll_s, dry_run=dry_run,
