@@ -103,7 +103,8 @@ def wait_and_show(
         elif console.is_terminal:
             with Live(console=console, refresh_per_second=4) as live:
                 for run in views:
-                    live.update(Group(*_step_lines(run.steps), _run_line(run)))
+                    below = () if run.ended else (_run_line(run),)
+                    live.update(Group(*_step_lines(run.steps), *below))
         else:
             run = _print_changes(console, views)
     except KeyboardInterrupt:
@@ -167,11 +168,8 @@ def show_end(console: Console, run: RunView) -> None:
     if run.state == "failed":
         where = f" at step {failed.name}" if failed else ""
         console.print(f"[red]✗[/] run failed{where}")
-        told = (failed.error if failed else None) or run.error
-        if told:
-            console.print(f"  {escape(told)}", soft_wrap=True)
-        else:
-            console.print("  the server does not say why")
+        told = (failed.error if failed else None) or run.error or "the server does not say why"
+        console.print(f"  {escape(told)}", soft_wrap=True)
         step = f" {failed.name}" if failed else ""
         console.print(f"  logs: relrec runs logs {run.run_id}{step}", soft_wrap=True)
     else:
@@ -202,8 +200,6 @@ def show_run(console: Console, run: RunView) -> None:
             console.print(f"{key} {escape(str(run.parameters[key]))}", soft_wrap=True)
     for step in run.steps:
         console.print(_step_line(step, live=True))
-        if step.error:
-            console.print(f"    {escape(step.error)}", soft_wrap=True)
     if run.ended:
         show_end(console, run)
     else:

@@ -25,6 +25,8 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
 )
 #: An expression that has not fired within this long never will (29 February may be eight years off).
 _HORIZON_DAYS = 366 * 9
+#: Firings after a change of the clocks that are compared at least.
+_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,26 @@ def converted(cron: Cron, zone: ZoneInfo, cluster: ZoneInfo, now: datetime) -> t
     shift = _offset(cluster, first) - _offset(zone, first)
     minutes = round(shift.total_seconds() / 60)
     moved = cron if minutes == 0 else _moved(cron, minutes, zone, cluster)
-    for ours, theirs in zip(cron.fires(zone, now), moved.fires(cluster, now), strict=False):
-        if ours != theirs:
-            return moved, min(ours, theirs)
-        if ours > now + timedelta(days=731):
-            break
-    return moved, None
+    return moved, _off_from(cron, zone, moved, cluster, now, shift)
+
+
+def _off_from(cron: Cron, zone: ZoneInfo, moved: Cron, cluster: ZoneInfo, now: datetime, shift: timedelta
+              ) -> datetime | None:
+    """The first moment at which only one of two expressions fires; looked for where clocks change."""
+    before = shift
+    for day in range(731):
+        there = now + timedelta(days=day)
+        apart = _offset(cluster, there) - _offset(zone, there)
+        if apart != before:
+            start = there - timedelta(days=1)
+            pairs = zip(cron.fires(zone, start), moved.fires(cluster, start), strict=False)
+            for number, (ours, theirs) in enumerate(pairs):
+                if ours != theirs:
+                    return min(ours, theirs)
+                if number > _LOOKED_AT and ours > start + timedelta(days=3):
+                    break
+        before = apart
+    return None
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
@@ -189,9 +205,10 @@ def _moved(cron: Cron, minutes: int, zone: ZoneInfo, cluster: ZoneInfo) -> Cron:
     days = {moment // 1_440 for moment in times}
     new_hours = frozenset(moment % 1_440 // 60 for moment in times)
     new_minutes = frozenset(moment % 60 for moment in times)
-    every_day = cron.any_day_of_month and cron.any_day_of_week and len(cron.fields[3]) == 12
-    if len(new_hours) * len(new_minutes) != len(times) or (len(days) > 1 and not every_day) or (
-            days != {0} and not every_day and (not cron.any_day_of_month or len(cron.fields[3]) < 12)):
+    every_date = len(cron.fields[2]) == 31 and len(cron.fields[3]) == 12
+    every_day = every_date and len(cron.fields[4]) == 7
+    if len(new_hours) * len(new_minutes) != len(times) or (
+            days != {0} and not every_day and (len(days) > 1 or not every_date)):
         raise ConfigError(
             "--timezone", f"times that can be written in {cluster.key}, the zone of the cluster",
             f"{cron.text!r} in {zone.key}, which crosses midnight there",
