@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from model_core.config import WatchConfig
@@ -51,6 +53,22 @@ def test_the_datasets_own_windows_are_compared_with_a_dated_run(shop, yesterday,
     assert own.moment == yesterday.moment
     assert alarms(compare(own, yesterday, WatchConfig())) == []
     assert own.tables == yesterday.tables, "rows after the test window do not count"
+
+
+def test_dates_of_events_are_compared_by_their_age(shop, tmp_path):
+    """A date that goes with time is no drift; one that is a year off is."""
+    dated = shop.copy(tmp_path / "shop")
+    orders = dated.read("orders")
+    delivery = pc.add(orders.column("time"), pa.scalar(3 * DAY * 10**9, pa.duration("ns")))
+    dated.write("orders", orders.append_column("delivery", delivery))
+    earlier = measure(*dated.freeze(tmp_path / "a", shop.last_day - WINDOW))
+    later = measure(*dated.freeze(tmp_path / "b", shop.last_day))
+    assert later.tables["orders"].columns["delivery"].usual_drift < 0.3
+    assert alarms(compare(later, earlier, WatchConfig())) == []
+    year = pa.scalar(365 * DAY * 10**9, pa.duration("ns"))
+    dated.edit("orders", "delivery", lambda dates: pc.add(dates, year))
+    off = measure(*dated.freeze(tmp_path / "c", shop.last_day))
+    assert alarms(compare(off, earlier, WatchConfig())) == [("number_drift", "orders", "delivery", "fail")]
 
 
 def test_without_a_reference_absolute_rules_hold(shop, tmp_path):
