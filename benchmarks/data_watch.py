@@ -52,7 +52,7 @@ def compare_dates(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset")
     parser.add_argument("task")
     parser.add_argument("--first", type=date.fromisoformat, required=True)

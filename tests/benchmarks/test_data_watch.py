@@ -1,6 +1,6 @@
 """The benchmark of the data watch compares the dates that it says."""
 
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 
 from benchmarks.data_watch import compare_dates
 from model_core.tables.demo import DEMO_TASK
@@ -8,7 +8,7 @@ from tests.watch.shops import Shop
 
 
 def test_dates_and_lags(demo_dataset):
-    last = date.fromtimestamp(Shop(demo_dataset).last_day)
+    last = datetime.fromtimestamp(Shop(demo_dataset).last_day, UTC).date()
     days = [last - timedelta(14), last - timedelta(7), last]
     found, seconds = compare_dates(str(demo_dataset), DEMO_TASK, days, [7, 14, 5])
     assert {lag: [day for day, _ in compared] for lag, compared in found.items()} == {
