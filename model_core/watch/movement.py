@@ -9,6 +9,7 @@ from model_core.watch.statistics import ColumnStatistics
 _NUM_MOVERS = 3
 #: Least change of a category's share that is worth a word.
 _MIN_MOVE = 0.005
+_MAX_VALUE = 40
 
 
 def movement(place: str, now: ColumnStatistics, before: ColumnStatistics) -> str:
@@ -50,10 +51,16 @@ def _categories(now: ColumnStatistics, before: ColumnStatistics) -> str:
     for _, value in moves[:_NUM_MOVERS]:
         found, expected = shares[0].get(value, 0.0), shares[1].get(value, 0.0)
         if not found:
-            words.append(f"“{value}” ({percent(expected)}) is gone")
+            words.append(f"{_quoted(value)} ({percent(expected)}) is gone")
         elif not expected:
-            words.append(f"“{value}” ({percent(found)}) is new")
+            words.append(f"{_quoted(value)} ({percent(found)}) is new")
         else:
-            words.append(f"“{value}” {percent(found)}, was {percent(expected)}")
+            words.append(f"{_quoted(value)} {percent(found)}, was {percent(expected)}")
     more = len(moves) - len(words)
     return "; ".join(words) + (f"; and {more} more" if more else "")
+
+
+def _quoted(value: str) -> str:
+    """A value of the data on one line: a terminal must not obey what stands in a table."""
+    value = "".join(letter if letter.isprintable() else "·" for letter in value)
+    return f"“{value if len(value) <= _MAX_VALUE else value[:_MAX_VALUE - 1] + '…'}”"

@@ -178,6 +178,14 @@ def test_limits_are_checked():
         WatchConfig(number_drift=(-1, 2))
 
 
+def test_values_are_shown_on_one_line():
+    odd = changed("events", {"kind": category({"a\x1b[2J\nb" + "c" * 90: 500, "b": 300, "c": 200})})
+    message = compare(odd, BEFORE, WatchConfig())[0].message
+    assert "“a·[2J·bccc" in message
+    assert message.isprintable()
+    assert len(message) < 160
+
+
 def test_every_finding_is_a_sentence_and_worst_come_first():
     broken = changed("events", {"price": None, "kind": category({"a": 500, "b": 300, "d": 200})})
     findings = compare(broken, BEFORE, WatchConfig())
