@@ -223,7 +223,7 @@ class TrainConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """Ranking metrics and the verdict."""
+    """Ranking metrics and their intervals."""
 
     ks: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(
         (5, 10, 20), description="Cut-offs, besides the task's own k."
@@ -242,8 +242,34 @@ class EvaluateConfig(Section):
         None, gt=0,
         description="Decay of the recent-popularity baseline; unset: a quarter of the label window.",
     )
+
+
+class GateConfig(Section):
+    """What a model must show to become champion (see docs/how-to/roll-back.md).
+
+    Figures are of the deciding split and mask, at the task's k.
+    """
+
     min_gain: float = Field(
-        0.0, description="Least mean gain in MAP over the best simple baseline to promote."
+        0.0, description="Gain in MAP over the champion that the lower bound of the paired interval must "
+                         "exceed; a negative one lets a model in that is at most so much worse."
+    )
+    relative: bool = Field(False, description="min_gain is a share of the champion's MAP.")
+    min_baseline_gain: float = Field(
+        0.0, description="Least mean gain in MAP over the best simple baseline."
+    )
+    max_coverage_loss: float | None = Field(
+        0.2, ge=0, le=1, description="Share of the champion's catalogue coverage (distinct items in the "
+                                     "lists) that may be lost; unset: not checked."
+    )
+    max_cold_user_loss: float | None = Field(
+        0.0, ge=0, description="Loss in MAP of users without history beyond which the whole paired interval "
+                               "must not lie; unset: not checked."
+    )
+    min_cold_users: int = Field(30, ge=1, description="With fewer of them cold users are not checked.")
+    replace_incomparable: bool = Field(
+        False, description="Let the baselines decide where the champion cannot be scored on this window "
+                           "(other schema, unreadable); otherwise it stays."
     )
 
 
@@ -264,6 +290,7 @@ class RunConfig(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
     export: ExportConfig = ExportConfig()
 
 

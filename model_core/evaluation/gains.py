@@ -1,4 +1,4 @@
-"""Gains: the model minus each baseline, on the same users."""
+"""Gains: the model minus each baseline, or the champion, on the same users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _PURPOSE = 100  # keeps these random draws apart from those of the slices
 
 
 def paired_gains(
-    ranked: Ranked, model: str, baselines: Sequence[str], k: int, config: EvaluateConfig, seed: int
+    ranked: Ranked, model: str, baselines: Sequence[str], k: int, config: EvaluateConfig, seed: int,
+    among: np.ndarray | None = None,
 ) -> Interval:
     """Mean difference in MAP@k to each baseline, with its paired bootstrap interval.
 
@@ -30,11 +31,14 @@ def paired_gains(
         k: Cut-off.
         config: Bootstrap settings.
         seed: Seed of the bootstrap.
+        among: bool [n], the rows to compare on; all when unset.
 
     Returns:
         One figure per baseline; NaN without a user to measure.
     """
     used = ranked.num_relevant > 0
+    if among is not None:
+        used &= among
     values = {name: map_at_k(ranked.hits[name][:, :k], ranked.num_relevant)[used]
               for name in (model, *baselines)}
     return paired_difference(

@@ -17,7 +17,25 @@ from model_core.records import Record, open_record
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KIND, SCHEMA_VERSION = "report", 1
+KIND, SCHEMA_VERSION = "report", 2
+
+ChampionState = Literal["none", "compared", "incomparable"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule of the gate and what came of it.
+
+    Attributes:
+        name: ``champion``, ``baseline``, ``coverage``, ``cold_users``, ``data`` or ``bundle``.
+        passed: Whether it lets the model through.
+        required, found: The rule and the figures, for people.
+    """
+
+    name: str
+    passed: bool
+    required: str
+    found: str
 
 
 @dataclass(frozen=True)
@@ -25,13 +43,18 @@ class Verdict:
     """A decision with its grounds.
 
     Attributes:
-        promote: Whether the model earns its place.
-        reason: One sentence for people.
+        promote: Whether the model earns its place: every check passed.
+        reason: A sentence or two for people.
         model, best_baseline: What was compared; the baseline with the highest mean on
             the deciding split, which is the hardest one to beat.
         metric, k, split, mask: The deciding figure.
         gain: Mean over users of model minus baseline; None where no user could be measured.
         gain_ci_low, gain_ci_high: Paired bootstrap interval of the gain.
+        champion: Version of the champion as of the run's logical date, or None.
+        champion_state: ``none``, ``compared`` (scored on this window) or ``incomparable``.
+        champion_gain, champion_gain_ci_low, champion_gain_ci_high: The same of model minus champion;
+            None unless compared.
+        checks: The rules, in the order of the page.
     """
 
     promote: bool
@@ -45,6 +68,22 @@ class Verdict:
     gain: float | None
     gain_ci_low: float | None
     gain_ci_high: float | None
+    champion: str | None = None
+    champion_state: ChampionState = "none"
+    champion_gain: float | None = None
+    champion_gain_ci_low: float | None = None
+    champion_gain_ci_high: float | None = None
+    checks: tuple[Check, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Verdict:
+        """The verdict that ``dataclasses.asdict`` turned into a mapping."""
+        return cls(**{**value, "checks": tuple(Check(**check) for check in value["checks"])})
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that stand in the way."""
+        return tuple(check for check in self.checks if not check.passed)
 
 
 @dataclass(frozen=True)
@@ -80,7 +119,7 @@ class Report:
             return json.loads(record.file(name).read_bytes())
 
         return cls(record, record.meta["logical_time"], read("metrics.json"), read("slices.json"),
-                   Verdict(**read("verdict.json")), read("facts.json"))
+                   Verdict.from_json(read("verdict.json")), read("facts.json"))
 
     def per_user(self) -> pa.Table:
         """Every metric of every user."""

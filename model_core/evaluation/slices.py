@@ -33,15 +33,20 @@ def slice_targets(seeds: SeedTable, graph: TemporalGraph[np.ndarray]) -> dict[st
     events = graph.interactions
     repeat = masked_truth(seeds, SeenMask(graph), graph.num_items)
     first_met = _first_time(events.item, events.time, graph.num_items)
-    first_active = _first_time(events.entity, events.time, graph.num_entities)
     row = np.repeat(np.arange(len(seeds)), np.diff(seeds.item_ptr))
     warm_item = first_met[seeds.item] <= seeds.time[row]
-    warm_user = (first_active[seeds.entity] <= seeds.time)[row]
+    warm_user = ~cold_rows(seeds, graph)[row]
     return {
         "repeat_targets": repeat, "new_targets": ~repeat,
         "warm_items": warm_item, "cold_items": ~warm_item,
         "warm_users": warm_user, "cold_users": ~warm_user,
     }
+
+
+def cold_rows(seeds: SeedTable, graph: TemporalGraph[np.ndarray]) -> np.ndarray:
+    """Which rows are of users who had met nothing at the seed time, bool [n]."""
+    events = graph.interactions
+    return _first_time(events.entity, events.time, graph.num_entities)[seeds.entity] > seeds.time
 
 
 def _first_time(of: np.ndarray, time: np.ndarray, size: int) -> np.ndarray:

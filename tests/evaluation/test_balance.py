@@ -141,7 +141,7 @@ def test_a_gain_does_not_depend_on_the_other_baselines_and_is_that_of_the_verdic
     together = paired_gains(ranked, "model", ["popularity", "item_knn"], K, CONFIG, 4)
     alone = paired_gains(ranked, "model", ["popularity"], K, CONFIG, 4)
     assert [float(part[0]) for part in together] == [float(part[0]) for part in alone]
-    verdict = judge(three_models, "model", K, CONFIG, 4)
+    verdict = judge(three_models, make_shop([(0, 0, 1)], 60, NUM_ITEMS), "model", K, CONFIG, 4)
     rows = {row["baseline"]: row for row in measure_gains(
         ranked, "model", ["popularity", "item_knn"], K, CONFIG, 4)}
     best = rows[verdict.best_baseline]

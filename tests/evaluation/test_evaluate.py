@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from model_core.config import TrainConfig
+from model_core.config import GateConfig, TrainConfig
 from model_core.errors import ConfigError
 from model_core.evaluation.baselines import BASELINES
 from model_core.evaluation.evaluate import evaluate
@@ -119,9 +119,9 @@ def test_the_verdict_promotes_the_better_and_only_the_better(made, world, tmp_pa
     assert worse.verdict.gain < 0
     assert worse.verdict.reason.startswith("Not promoted")
     between = (made[0].verdict.gain + made[0].verdict.gain_ci_high) / 2  # the mean decides
-    strict = CONFIG.model_copy(update={"min_gain": between})
-    barred = evaluate(checkpoint(knows_all), graph, split, None, strict, tmp_path / "strict",
-                      html=tmp_path / "strict.html", seed=3, device="cpu")
+    barred = evaluate(checkpoint(knows_all), graph, split, None, CONFIG, tmp_path / "strict",
+                      html=tmp_path / "strict.html", seed=3, device="cpu",
+                      gate=GateConfig(min_baseline_gain=between))
     assert not barred.verdict.promote
 
 

@@ -111,7 +111,7 @@ def test_publish_runs_again_where_the_registry_is_gone(finished, demo_dataset, t
 
 def test_a_changed_registry_is_not_hidden_by_the_cache(finished, demo_dataset, tmp_path):
     root, _ = finished
-    settings = request(demo_dataset, root, "evaluate.min_gain=-1", registry=tmp_path / "registry")
+    settings = request(demo_dataset, root, "gate.min_baseline_gain=-1", registry=tmp_path / "registry")
     first = run(settings)
     assert first["publication"]["promoted"]
     (tmp_path / "registry" / "champion.json").unlink()
