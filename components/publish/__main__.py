@@ -30,7 +30,6 @@ def publish(
     from model_core.logical_date import date_name, date_text
     from model_core.records import json_bytes, write_atomically
     from model_core.storage.champion import DATA
-    from model_core.storage.pointer import logical_date_text
     from model_core.storage.registry import Registry
     from model_core.watch.record import DataWatch
 
@@ -39,7 +38,7 @@ def publish(
     # A schedule names its runs before it knows their dates.
     name = run_name if run_name.endswith(date.lower()) else f"{run_name}-{date.lower()}".strip("-")
     done = Registry(registry).publish(
-        Path(bundle), verdict=asdict(judged.verdict), logical_date=logical_date_text(judged.logical_time),
+        Path(bundle), verdict=asdict(judged.verdict), logical_date=date_text(judged.logical_time),
         run_info={**judged.facts["context"], "run_name": name,
                   "report_digest": judged.record.digest,
                   "inputs_digest": _inputs_digest(Path(bundle), judged.facts["digests"])},

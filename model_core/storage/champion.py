@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from model_core.errors import ArtifactError, RegistryError, StorageError
+from model_core.logical_date import date_text
 from model_core.records import Record, open_record, write_record
-from model_core.storage.pointer import Champion, logical_date_text, logical_seconds
+from model_core.storage.pointer import Champion, logical_seconds
 from model_core.storage.registry import Registry
 
 KIND, SCHEMA_VERSION = "champion", 1
@@ -116,7 +117,7 @@ def write_champion(registry: Registry, logical_time: int, out: Path) -> Champion
             meta.update(
                 state="unreadable" if problem else "loaded", problem=problem,
                 version=champion.version, promoted_at=champion.promoted_at,
-                logical_date=logical_date_text(logical_seconds(_logical_date(registry, champion.version))))
+                logical_date=date_text(logical_seconds(_logical_date(registry, champion.version))))
     return ChampionRecord.open(out)
 
 
@@ -149,4 +150,4 @@ def _logical_date(registry: Registry, version: str) -> str:
         info: Mapping[str, Any] = registry.version_info(version)
         return str(info["logical_date"])
     except (RegistryError, KeyError):
-        return version.partition("-")[0]  # the name of a version begins with its date; the rest may be gone
+        return version.rpartition("-")[0]  # a version's name begins with its date; the rest may be gone

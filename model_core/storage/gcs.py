@@ -126,7 +126,7 @@ class GcsStore(RemoteStore):
 
         listing = self._bucket.client.list_blobs(
             self._bucket, prefix=prefix, page_token=token, retry=None, timeout=self._timeout,
-            fields="items(name,size,generation,crc32c),nextPageToken")
+            fields="items(name,size,generation,crc32c,updated),nextPageToken")
         try:
             page = [_info(blob) for blob in next(listing.pages, [])]
         except NotFound:
@@ -233,7 +233,7 @@ class _Upload:
 def _info(blob: Any) -> ObjectInfo:
     metadata = blob.metadata or {}
     return ObjectInfo(blob.name, int(blob.size or 0), str(blob.generation), f"crc32c:{blob.crc32c}",
-                      metadata.get(SHA256))
+                      metadata.get(SHA256), int(blob.updated.timestamp()) if blob.updated else None)
 
 
 def _answered(code: int, message: str) -> Fault:

@@ -116,8 +116,9 @@ class LocalStore:
 
     def _info(self, path: Path) -> ObjectInfo:
         sha256 = file_sha256(path)
-        return ObjectInfo(path.relative_to(self.root).as_posix(), path.stat().st_size, sha256,
-                          f"sha256:{sha256}", sha256)
+        status = path.stat()
+        return ObjectInfo(path.relative_to(self.root).as_posix(), status.st_size, sha256,
+                          f"sha256:{sha256}", sha256, int(status.st_mtime))
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)

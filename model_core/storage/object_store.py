@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ class ObjectInfo:
             The last two say only whether two listings are of the same content.
         sha256: SHA-256 in hex where relrec wrote it beside the object, else None. Listings
             leave it out.
+        modified_at: When it was written, UTC seconds by the store's clock; None where it does not say.
     """
 
     key: str
@@ -39,6 +40,7 @@ class ObjectInfo:
     generation: str
     digest: str
     sha256: str | None = None
+    modified_at: int | None = field(default=None, compare=False)
 
 
 class ObjectStore(Protocol):

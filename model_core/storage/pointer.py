@@ -7,12 +7,11 @@ was. Fields came with time: a pointer that lacks the newer ones is read with the
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from model_core.errors import RegistryError
+from model_core.errors import ConfigError, RegistryError
+from model_core.logical_date import parse_as_of
 from model_core.records import json_bytes
 
 POINTER, LOG = "champion.json", "log"
@@ -31,6 +30,7 @@ class Champion:
         who: Who moved it: ``user@host``, or what the caller of a run said. Empty in old entries.
         run: Name of the run that moved it; empty for a move by hand and in old entries.
         action: ``publish``, ``promote`` or ``rollback``.
+        collected_at: When versions were last removed under this pointer, UTC seconds, or 0.
     """
 
     serial: int
@@ -41,6 +41,7 @@ class Champion:
     who: str = ""
     run: str = ""
     action: str = "publish"
+    collected_at: int = 0
 
     def to_bytes(self) -> bytes:
         return json_bytes(asdict(self))
@@ -53,7 +54,11 @@ class Champion:
             RegistryError: It is none; the message says how to mend it.
         """
         try:
-            champion = cls(**json.loads(data))
+            value = json.loads(data)
+            if not isinstance(value, dict):
+                raise TypeError(f"a {type(value).__name__}")
+            # What a later release added is no reason not to read the rest.
+            champion = cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
             if not isinstance(champion.serial, int) or not isinstance(champion.version, str):
                 raise TypeError("serial is not a number or version not a string")
         except (TypeError, ValueError) as error:
@@ -87,15 +92,8 @@ def parse_json(key: str, data: bytes) -> dict[str, Any]:
                         "restore the file from a backup, or remove this version and publish again")
 
 
-_DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?!\d)(.*)", re.DOTALL)
-
-
 def logical_seconds(text: str) -> int:
-    """The moment that a logical date names, in UTC seconds.
-
-    Args:
-        text: ``20111125``, ``20111125T060000``, ``2011-11-25`` or ``2011-11-25T06:00:00Z``;
-            UTC where it names no zone.
+    """The moment that a stored logical date names, in UTC seconds.
 
     Raises:
         RegistryError: It is no date.
@@ -104,23 +102,10 @@ def logical_seconds(text: str) -> int:
         >>> logical_seconds("20111125") == logical_seconds("2011-11-25T00:00:00Z")
         True
     """
-    match = _DATE.match(text)
     try:
-        if not match:
-            raise ValueError("no date")
-        moment = datetime.fromisoformat("-".join(match.groups()[:3]) + match[4])
-    except ValueError as error:
+        seconds = parse_as_of(text, required=True)
+    except ConfigError as error:
         raise RegistryError("logical_date", "a date such as 2011-11-25", repr(text),
                             "pass the run's as_of date") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def logical_date_text(seconds: int) -> str:
-    """A moment as registries keep it: ``2011-11-25``, with the time of day where it has one.
-
-    Example:
-        >>> logical_date_text(86_400), logical_date_text(86_400 + 3_600)
-        ('1970-01-02', '1970-01-02T01:00:00Z')
-    """
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ" if seconds % 86_400 else "%Y-%m-%d")
+    assert seconds is not None
+    return seconds

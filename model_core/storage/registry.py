@@ -16,20 +16,21 @@ replaces, so that a writer killed in between leaves no gap.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model_core.errors import RegistryError
-from model_core.logical_date import date_name
-from model_core.records import MANIFEST, json_bytes, open_record
-from model_core.storage.object_store import ABSENT, ObjectStore
-from model_core.storage.opening import open_store
-from model_core.storage.pointer import LOG, POINTER, Champion, log_key, logical_seconds, parse_json
+from model_core.records import open_record
+from model_core.storage.object_store import ABSENT
+from model_core.storage.pointer import LOG, POINTER, Champion, log_key, logical_seconds
+from model_core.storage.versions import Versions
 
-__all__ = ["Champion", "Publication", "Registry"]
+__all__ = ["UNCOMPARED", "Champion", "Publication", "Registry"]
+
+#: For ``judged_against``: the verdict was measured against no champion, and any may be replaced.
+UNCOMPARED = ""
 
 
 @dataclass(frozen=True)
@@ -51,21 +52,8 @@ class Publication:
     reason: str
 
 
-class Registry:
-    """Versions of one kind of record, and which of them is the champion.
-
-    Args:
-        root: A local directory, ``file://``, ``gs://`` or ``s3://`` URI, or any object store.
-        kind, schema_version: The record it holds.
-    """
-
-    def __init__(
-        self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 4
-    ) -> None:
-        if isinstance(root, (str, Path)):
-            root = open_store(root, "--registry")
-        self.store: ObjectStore = root
-        self.kind, self.schema_version = kind, schema_version
+class Registry(Versions):
+    """Versions of one kind of record, and which of them is the champion."""
 
     def publish(
         self,
@@ -75,28 +63,30 @@ class Registry:
         logical_date: str,
         run_info: Mapping[str, Any],
         now: int,
-        judged_against: str | None = None,
+        judged_against: str | None = UNCOMPARED,
         extra: Mapping[str, bytes] | None = None,
+        who: str = "",
     ) -> Publication:
         """Store a bundle under a version and promote it if the verdict says so.
 
-        Promotion is refused where the champion stands for a later date. Publishing again
-        changes nothing: an equal bundle is the same version, and a
-        version that was champion before (and was replaced or rolled back since) does
-        not come back by a repeated run. Nor does one of the same inputs, for a GPU may give it
-        other bits. A run killed half-way is finished by repeating it.
+        Promotion is refused where the champion stands for a later date, or for the same one
+        without having been compared. Publishing again changes nothing: an equal bundle is the
+        same version, and a version that was champion before (and was replaced or rolled back
+        since) does not come back by a repeated run. Nor does one of the same inputs, for a GPU
+        may give it other bits. A run killed half-way is finished by repeating it.
 
         Args:
             bundle_dir: The bundle record; every byte is checked first.
             verdict: Holds ``promote`` (bool) and ``reason`` (str).
             logical_date: Date the model stands for, such as ``2011-11-25``.
             run_info: Small JSON values kept with the version; ``dataset`` and ``task`` among
-                them must be those of the versions already there, and ``inputs_digest`` tells a
-                repeated run.
+                them must be those of the versions already there, ``inputs_digest`` tells a
+                repeated run, and ``run_name`` goes into the log.
             now: UTC seconds, stored as ``created_at`` and ``promoted_at``.
-            judged_against: Champion that the verdict was measured against; the promotion is
-                refused if another one reigns by now. None: not measured against one.
+            judged_against: Champion that the verdict was measured against, None where there was
+                none; another one that reigns by now is not replaced.
             extra: Small files to keep beside the bundle of a new version, by name.
+            who: Who runs this, for the log.
 
         Raises:
             RegistryError: No ``promote`` in the verdict, a bad date, models of another dataset
@@ -107,32 +97,123 @@ class Registry:
         if not isinstance(verdict.get("promote"), bool):
             raise RegistryError("verdict", "a key 'promote', true or false", repr(dict(verdict)),
                                 "pass the verdict that evaluate wrote")
+        seconds = logical_seconds(logical_date)
         record = open_record(bundle_dir, self.kind, self.schema_version, verify="digest")
         self._check_subject(run_info)
-        version = self._store_version(record.path, record.digest, logical_date, {
+        known = self._find(record.digest)
+        version = known or self._store_version(record.path, record.digest, logical_date, {
             "digest": record.digest, "verdict": dict(verdict), "created_at": now,
             "logical_date": logical_date, "run_info": dict(run_info),
         }, extra or {})
         champion, generation = self._pointer()
+        self.version_info(version)  # asked after the pointer was read: see ``registry_gc``
         before = champion.version if champion else None
-        reigning = self.version_info(before) if before else None
         reason = str(verdict.get("reason") or "the verdict gives no reason")
         if not verdict["promote"]:
             return Publication(version, False, before, before, reason)
-        if self._was_champion(version, run_info.get("inputs_digest")):
+        if self._was_champion(version, run_info.get("inputs_digest"), is_new=known is None):
             return Publication(version, False, before, before, "it was promoted before")
-        if reigning is not None and logical_seconds(
-                reigning["logical_date"]) > logical_seconds(logical_date):
-            return Publication(version, False, before, before, "the champion stands for a later "
-                               f"date ({reigning['logical_date']}) than this model ({logical_date})")
-        if judged_against is not None and before != judged_against:
+        if before is not None:
+            refusal = self._precedence(before, seconds, logical_date, judged_against)
+            if refusal:
+                return Publication(version, False, before, before, refusal)
+        if judged_against not in (UNCOMPARED, before):
             raise self._lost(version, judged_against)
-        if not self._move(champion, generation, version, before, now, reason):
+        run = str(run_info.get("run_name") or "")
+        if not self._move(champion, generation, version, before, now=now, reason=reason, who=who, run=run,
+                          action="publish"):
             winner = self.champion()
             if winner is None or winner.version != version:
                 raise self._lost(version, before)
             return Publication(version, False, version, before, "another writer promoted it")
         return Publication(version, True, version, before, reason)
+
+    def _was_champion(self, version: str, inputs_digest: str | None, *, is_new: bool) -> bool:
+        """Whether a version, or another one of the same inputs, was ever promoted."""
+        date = version.partition("-")[0]  # equal inputs have an equal date, so that few are read
+        alike = {name for name in self.versions() if name.startswith(f"{date}-") and name != version
+                 and inputs_digest is not None
+                 and self.version_info(name)["run_info"].get("inputs_digest") == inputs_digest}
+        alike |= set() if is_new else {version}
+        return bool(alike) and any(entry.version in alike for entry in self.newest_first())
+
+    def _precedence(
+        self, reigning: str, seconds: int, logical_date: str, judged_against: str | None
+    ) -> str | None:
+        """Why the champion's date lets no other model in its place, or None."""
+        date = self.version_info(reigning)["logical_date"]
+        if logical_seconds(date) > seconds:
+            return (f"the champion {reigning} stands for a later date ({date}) than this model "
+                    f"({logical_date})")
+        if logical_seconds(date) == seconds and judged_against not in (UNCOMPARED, reigning):
+            return (f"the champion {reigning} stands for the same date ({date}), and a run is compared with "
+                    f"champions of earlier dates only")
+        return None
+
+    def promote(self, version: str, *, reason: str, who: str, now: int) -> Champion:
+        """Make a version champion by hand, whatever its date and its verdict.
+
+        Args:
+            version: One that the registry lists; nothing happens if it is champion already.
+            reason: Why, for the log.
+            who: Who does it, for the log.
+            now: UTC seconds.
+
+        Returns:
+            The pointer.
+
+        Raises:
+            RegistryError: No such version, no reason, or another writer moved the pointer.
+        """
+        if not reason.strip():
+            raise RegistryError("--reason", "why the version shall be champion", "nothing",
+                                "pass --reason; it goes into the registry's log")
+        champion, generation = self._pointer()
+        self.version_info(version)
+        if champion is not None and champion.version == version:
+            return champion
+        before = champion.version if champion else None
+        if not self._move(champion, generation, version, before, now=now, reason=reason, who=who, run="",
+                          action="promote"):
+            raise self._lost(version, before)
+        return self._present()
+
+    def rollback(self, *, now: int, reason: str = "rolled back", who: str = "") -> Champion:
+        """Move the pointer back to the champion before; repeated, further back.
+
+        One write, whatever the size of the model.
+
+        Args:
+            now: UTC seconds.
+            reason: Why, for the log.
+            who: Who does it, for the log.
+
+        Returns:
+            The pointer.
+
+        Raises:
+            RegistryError: There is none before, or another writer moved the pointer.
+        """
+        champion, generation = self._pointer()
+        target = self.rollback_target(champion)
+        assert champion is not None
+        before = next((entry.previous for entry in self.newest_first() if entry.version == target), None)
+        if not self._move(champion, generation, target, before, now=now, reason=reason, who=who, run="",
+                          action="rollback"):
+            raise self._lost(target, champion.version)
+        return self._present()
+
+    def rollback_target(self, champion: Champion | None) -> str:
+        """The version that a rollback from a pointer would go to.
+
+        Raises:
+            RegistryError: There is none before, or it was removed.
+        """
+        if champion is None or champion.previous is None:
+            raise RegistryError(POINTER, "a champion before the present one", "none",
+                                "promote another version: relrec registry promote VERSION --reason …")
+        self.version_info(champion.previous)
+        return champion.previous
 
     def champion(self) -> Champion | None:
         """The champion, or None where nothing was ever promoted.
@@ -141,33 +222,6 @@ class Registry:
             RegistryError: The pointer is not readable.
         """
         return self._pointer()[0]
-
-    def versions(self) -> list[str]:
-        """All versions, oldest logical date first."""
-        found = (re.fullmatch(r"versions/([^/]+)/version\.json", key)
-                 for key in self.store.list("versions"))
-        return [match[1] for match in found if match]
-
-    def version_info(self, version: str) -> dict[str, Any]:
-        """What was stored with a version: digest, verdict, created_at, run_info."""
-        key = f"versions/{version}/version.json"
-        data, generation = self.store.read(key)
-        if generation == ABSENT:
-            raise RegistryError("registry", f"one of the versions {self.versions()}", repr(version),
-                                "pass a version that the registry lists")
-        return parse_json(key, data)
-
-    def extra(self, version: str, name: str) -> bytes | None:
-        """A file that was stored beside a version's bundle, or None."""
-        data, generation = self.store.read(f"versions/{version}/{name}")
-        return None if generation == ABSENT else data
-
-    def fetch(self, version: str, out: Path) -> Path:
-        """Copy a version's bundle to a new directory and check every byte of it."""
-        self.version_info(version)
-        self.store.get_tree(f"versions/{version}/bundle", out)
-        open_record(out, self.kind, self.schema_version, verify="digest")
-        return out
 
     def history(self) -> list[Champion]:
         """All pointers there ever were, oldest first, the present one included."""
@@ -187,86 +241,23 @@ class Registry:
                 if generation != ABSENT:
                     yield Champion.parse(log_key(serial), data)
 
-    def rollback(self, *, now: int, reason: str = "rolled back") -> Champion:
-        """Move the pointer back to the champion before; repeated, further back.
-
-        Raises:
-            RegistryError: There is none before, or another writer moved the pointer.
-        """
-        champion, generation = self._pointer()
-        if champion is None or champion.previous is None:
-            raise RegistryError(POINTER, "a champion before the present one", "none",
-                                "publish a version that is promoted first")
-        target = champion.previous
-        self.version_info(target)
-        before = [entry for entry in self.history() if entry.version == target]
-        if not self._move(champion, generation, target, before[-1].previous if before else None,
-                          now, reason):
-            raise self._lost(target, champion.version)
+    def _present(self) -> Champion:
         moved = self.champion()
         assert moved is not None
         return moved
-
-    def _was_champion(self, version: str, inputs_digest: str | None) -> bool:
-        """Whether a version, or another one of the same inputs, was ever promoted."""
-        promoted = {entry.version for entry in self.history()}
-        if version in promoted or inputs_digest is None:
-            return version in promoted
-        date = version.partition("-")[0]  # equal inputs have an equal date, so that few are read
-        return any(self.version_info(name)["run_info"].get("inputs_digest") == inputs_digest
-                   for name in promoted.intersection(self.versions()) if name.startswith(f"{date}-"))
-
-    def _check_subject(self, run_info: Mapping[str, Any]) -> None:
-        """A registry serves one dataset and task: one pointer cannot stand for two."""
-        subject = {name: run_info[name] for name in ("dataset", "task") if name in run_info}
-        for version in self.versions()[:1]:
-            known = self.version_info(version)["run_info"]
-            other = {name: known[name] for name in subject if name in known}
-            if any(other[name] != subject[name] for name in other):
-                raise RegistryError("registry", f"models of {other}", f"a model of {subject}",
-                                    "pass another registry, one for each dataset and task")
-
-    def _store_version(
-        self, folder: Path, digest: str, logical_date: str, info: Mapping[str, Any],
-        extra: Mapping[str, bytes],
-    ) -> str:
-        """Store the files, then the ``version.json`` that makes them a version."""
-        date = date_name(logical_seconds(logical_date))
-        for version in self.versions():
-            # The name ends with 8 digits of the digest, so that few candidates are read.
-            if version.endswith(digest[:8]) and self.version_info(version)["digest"] == digest:
-                return version
-        version = f"{date}-{digest[:8]}"
-        try:
-            data = json_bytes(info)
-        except (TypeError, ValueError) as error:
-            raise RegistryError("verdict and run_info", "plain JSON values", str(error),
-                                "pass numbers (not NaN), strings, lists and mappings") from error
-        self.store.put_tree(f"versions/{version}/bundle", folder)
-        manifest = f"versions/{version}/bundle/{MANIFEST}"
-        stored = parse_json(manifest, self.store.read(manifest)[0]).get("digest")
-        if stored != digest:
-            raise RegistryError(manifest, f"a bundle with digest {digest[:12]}", f"{stored}",
-                                "remove this unfinished version and publish again")
-        for name, content in extra.items():
-            assert "/" not in name, name
-            assert name != "version.json", name
-            self.store.write(f"versions/{version}/{name}", content)
-        self.store.write_if(f"versions/{version}/version.json", data, ABSENT)
-        return version
 
     def _pointer(self) -> tuple[Champion | None, str]:
         data, generation = self.store.read(POINTER)
         return (None if generation == ABSENT else Champion.parse(POINTER, data)), generation
 
     def _move(
-        self, old: Champion | None, generation: str, version: str, previous: str | None,
-        now: int, reason: str,
+        self, old: Champion | None, generation: str, version: str, previous: str | None, *,
+        now: int, reason: str, who: str, run: str, action: str,
     ) -> bool:
         """Compare-and-swap of the pointer; False if another writer was first."""
         if old is not None:
             self._log(old)
-        new = Champion(old.serial + 1 if old else 1, version, previous, now, reason)
+        new = Champion(old.serial + 1 if old else 1, version, previous, now, reason, who, run, action)
         if not self.store.write_if(POINTER, new.to_bytes(), generation):
             return False
         self._log(new)
@@ -280,7 +271,7 @@ class Registry:
         found = (f"{winner.version} (promoted at {winner.promoted_at}: {winner.reason})"
                  if winner else "none")
         return RegistryError(
-            POINTER, f"champion {expected or 'none'}", found,
-            f"evaluate {version} against the present champion and publish again",
+            POINTER, f"champion {expected or 'none'}, which {version} was compared with", found,
+            "run the same command again: the model is then compared with the champion that reigns now; it "
+            f"is stored, and can be promoted by hand: relrec registry promote {version} --reason …",
         )
-

@@ -227,8 +227,9 @@ def _info(name: str, answer: Mapping[str, Any], size: int) -> ObjectInfo:
     own_key = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms") or (
         "SSECustomerAlgorithm" in answer)
     is_md5 = len(etag) == 32 and "-" not in etag and not own_key
+    written = answer.get("LastModified")
     return ObjectInfo(name, int(size), f'"{etag}"', f"{'md5' if is_md5 else 'etag'}:{etag}",
-                      answer.get("Metadata", {}).get(SHA256))
+                      answer.get("Metadata", {}).get(SHA256), int(written.timestamp()) if written else None)
 
 
 async def _body(stream: Any) -> bytes:

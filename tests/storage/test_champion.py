@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_core.errors import RegistryError, StorageError
+from model_core.logical_date import date_text
 from model_core.records import write_record
 from model_core.storage.champion import ChampionRecord, champion_before, write_champion
 from model_core.storage.local import LocalStore
-from model_core.storage.pointer import Champion, logical_date_text, logical_seconds
+from model_core.storage.pointer import Champion, logical_seconds
 from model_core.storage.registry import Registry
 from tests.storage.test_registry import NO, publish
 
@@ -68,7 +69,7 @@ def test_of_any_history_the_newest_pointer_of_an_earlier_date_counts(days, asked
             return reversed([Champion(n + 1, f"{n}", None, 0, "") for n in range(len(days))])
 
         def version_info(self, version):
-            return {"logical_date": logical_date_text(DAYS[0] + 86_400 * days[int(version)])}
+            return {"logical_date": date_text(DAYS[0] + 86_400 * days[int(version)])}
 
     found = version_before(Told(LocalStore("/nowhere")), DAYS[0] + 86_400 * asked)
     earlier = [str(n) for n, day in enumerate(days) if day < asked]
@@ -88,7 +89,7 @@ def test_the_record_of_a_champion_holds_its_bundle(tmp_path):
     write_champion(registry, DAYS[1], tmp_path / "out")
     record = ChampionRecord.open(tmp_path / "out", verify="digest")
     assert (record.state, record.version, record.logical_date, record.promoted_at, record.problem) == (
-        "loaded", version, "2011-11-25", 1_000, None)
+        "loaded", version, "2011-11-25T00:00:00Z", 1_000, None)
     assert (record.bundle_dir / "model.onnx").read_text() == "a"
     assert record.data_statistics == {"rows": 3}
 
@@ -98,7 +99,7 @@ def _damaged(registry, version, tmp_path):
 
 
 def _older_schema(registry, version, tmp_path):
-    registry.schema_version += 1
+    registry.schema_version = 99
 
 
 def _bundle_gone(registry, version, tmp_path):
@@ -111,7 +112,7 @@ def _version_gone(registry, version, tmp_path):
 
 
 @pytest.mark.parametrize(("spoil", "problem"), [
-    (_damaged, "SHA-256"), (_older_schema, "expected schema version"), (_bundle_gone, "stored directory"),
+    (_damaged, "SHA-256"), (_older_schema, "schema version 99"), (_bundle_gone, "stored directory"),
     (_version_gone, "one of the versions"),
 ])
 def test_a_champion_that_cannot_be_read_is_a_state_and_no_fault(tmp_path, spoil, problem):

@@ -157,9 +157,83 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_learns_who(tmp_path):
 def test_verdict_against_a_replaced_champion_is_refused(tmp_path):
     registry = Registry(tmp_path / "registry")
     first, second = (publish(registry, tmp_path, name) for name in "ab")
-    with pytest.raises(RegistryError, match=second.version):
-        publish(registry, tmp_path, "c", judged_against=first.version)
-    assert publish(registry, tmp_path, "c", judged_against=second.version).promoted
+    for stale in (first.version, None):  # None: there was no champion when the verdict was made
+        with pytest.raises(RegistryError, match=second.version) as caught:
+            publish(registry, tmp_path, "c", judged_against=stale, date="2011-11-26")
+        assert "run the same command again" in str(caught.value)
+    assert registry.champion().version == second.version
+    assert publish(registry, tmp_path, "c", judged_against=second.version, date="2011-11-26").promoted
+
+
+def test_a_champion_of_the_same_or_a_later_date_stays(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    first = publish(registry, tmp_path, "a", judged_against=None, date="2011-11-24").version
+    second = publish(registry, tmp_path, "b", judged_against=first).version
+    same = publish(registry, tmp_path, "c", judged_against=first)
+    assert (same.promoted, same.champion) == (False, second)
+    assert "same date" in same.reason
+    earlier = publish(registry, tmp_path, "d", judged_against=first, date="2011-11-24T12:00:00Z")
+    assert (earlier.promoted, earlier.champion) == (False, second)
+    assert "later date" in earlier.reason
+    assert publish(registry, tmp_path, "e", judged_against=second).promoted
+
+
+def test_the_log_says_who_when_why_and_from_which_run(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    first = registry.publish(bundle(tmp_path, "a"), verdict=YES, logical_date="2011-11-25", now=1_000,
+                             run_info={"run_name": "retrain-buy-20111125"}, who="ann@desk").version
+    second = publish(registry, tmp_path, "b", NO).version
+    registry.promote(second, reason="a test of ours", who="bob@desk", now=2_000)
+    registry.rollback(now=3_000, reason="too few hits", who="ann@desk")
+    assert [(e.version, e.who, e.promoted_at, e.reason, e.run, e.action) for e in registry.history()] == [
+        (first, "ann@desk", 1_000, "better", "retrain-buy-20111125", "publish"),
+        (second, "bob@desk", 2_000, "a test of ours", "", "promote"),
+        (first, "ann@desk", 3_000, "too few hits", "", "rollback"),
+    ]
+
+
+def test_pointers_of_older_and_newer_releases_are_read(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    version = publish(registry, tmp_path, "a").version
+    old = {"serial": 1, "version": version, "previous": None, "promoted_at": 5, "reason": "r"}
+    for content in (old, old | {"weather": "fine"}):
+        (tmp_path / "registry" / "champion.json").write_text(json.dumps(content))
+        (tmp_path / "registry" / "log" / "000001.json").write_text(json.dumps(content))
+        champion = registry.champion()
+        assert (champion.version, champion.promoted_at, champion.who, champion.run) == (version, 5, "", "")
+        assert registry.history() == [champion]
+
+
+def test_promotion_by_hand(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    first, second = (publish(registry, tmp_path, name, verdict).version
+                     for name, verdict in (("a", YES), ("b", NO)))
+    with pytest.raises(RegistryError, match="--reason"):
+        registry.promote(second, reason=" ", who="ann", now=1)
+    with pytest.raises(RegistryError, match="one of the versions"):
+        registry.promote("20110101-00000000", reason="r", who="ann", now=1)
+    moved = registry.promote(second, reason="r", who="ann", now=1)
+    assert (moved.version, moved.previous, moved.serial) == (second, first, 2)
+    assert registry.promote(second, reason="r", who="ann", now=2) == moved, "nothing to do"
+    assert registry.rollback(now=3).version == first
+
+
+class Counting(LocalStore):
+    written = ()
+
+    def write_if(self, key, data, generation):
+        self.written = (*self.written, key)
+        return super().write_if(key, data, generation)
+
+
+def test_a_rollback_is_one_pointer_write(tmp_path):
+    store = Counting(tmp_path / "registry")
+    registry = Registry(store)
+    for name in "abc":
+        publish(registry, tmp_path, name)
+    store.written = ()
+    registry.rollback(now=9)
+    assert [key for key in store.written if not key.startswith("log/")] == ["champion.json"]
 
 
 def test_a_run_killed_anywhere_is_finished_by_repeating_it(tmp_path):
