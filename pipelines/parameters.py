@@ -11,6 +11,7 @@ from typing import Any
 
 from model_core.config import RunConfig
 from model_core.logical_date import date_name, date_text, parse_as_of
+from model_core.storage.pointer import caller
 
 
 def pipeline_arguments(
@@ -24,6 +25,7 @@ def pipeline_arguments(
     source_fingerprint: str = "",
     checkpoint_root: str = "",
     run_name: str = "",
+    who: str = "",
     pipeline: str = "retrain",
 ) -> dict[str, Any]:
     """The parameters of a pipeline, by name.
@@ -40,6 +42,7 @@ def pipeline_arguments(
         source_fingerprint: Digest of the source files, or empty.
         checkpoint_root: Directory or URI for resume states, or empty.
         run_name: What the registry's log calls the run; by default ``run_name_of``.
+        who: Who runs it, for the registry's log; by default user and host of this process.
         pipeline: Name of the pipeline.
 
     Returns:
@@ -63,6 +66,7 @@ def pipeline_arguments(
         "source_fingerprint": source_fingerprint,
         "checkpoint_root": checkpoint_root,
         "run_name": run_name or run_name_of(pipeline, task, as_of),
+        "who": who or caller(),
         "seed": config.train.seed,
         "split_config": config.split.model_dump_json(),
         "watch_config": config.watch.model_dump_json(),
@@ -71,6 +75,7 @@ def pipeline_arguments(
         "model_config": config.model.model_dump_json(),
         "train_config": config.train.model_dump_json(),
         "evaluate_config": config.evaluate.model_dump_json(),
+        "gate_config": config.gate.model_dump_json(),
         "export_config": config.export.model_dump_json(),
     }
 

@@ -27,6 +27,7 @@ def retrain(
     source_fingerprint: str = "",
     checkpoint_root: str = "",
     run_name: str = "",
+    who: str = "",
     seed: int = 0,
     split_config: str = "{}",
     watch_config: str = "{}",
@@ -35,6 +36,7 @@ def retrain(
     model_config: str = "{}",
     train_config: str = "{}",
     evaluate_config: str = "{}",
+    gate_config: str = "{}",
     export_config: str = "{}",
 ):
     """Retrain a graph recommender on relational tables and publish it if it is better.
@@ -49,6 +51,7 @@ def retrain(
         checkpoint_root: Directory or URI for resume states of training. A cluster needs a URI, such as
             gs://bucket/states; without one a lost node starts training over.
         run_name: Name of the run in the registry's log.
+        who: Who runs it, for the registry's log; empty for the user and host of the publish step.
         seed: Seed of queue draws and bootstrap (training has its own in train_config).
         split_config: JSON of SplitConfig.
         watch_config: JSON of WatchConfig.
@@ -57,6 +60,7 @@ def retrain(
         model_config: JSON of ModelConfig.
         train_config: JSON of TrainConfig.
         evaluate_config: JSON of EvaluateConfig.
+        gate_config: JSON of GateConfig.
         export_config: JSON of ExportConfig.
 
     Returns:
@@ -89,7 +93,8 @@ def retrain(
     checkpoint = trained.outputs["checkpoint"]
     judged = evaluate(
         checkpoint=checkpoint, graph=graph, split=split, negative_queue=queue,
-        data_watch=watched.outputs["data_watch"], config=evaluate_config, seed=seed,
+        data_watch=watched.outputs["data_watch"], champion=reigning.outputs["champion"],
+        config=evaluate_config, gate_config=gate_config, seed=seed,
     )
     report = judged.outputs["report"]
     exported = export_onnx(
@@ -97,7 +102,7 @@ def retrain(
     )
     published = publish(
         bundle=exported.outputs["bundle"], report=report, data_watch=watched.outputs["data_watch"],
-        registry=registry, run_name=run_name,
+        registry=registry, run_name=run_name, who=who,
     )
     return {
         "ingest": tables, "temporal_split": windows, "load_champion": reigning,

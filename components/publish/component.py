@@ -13,8 +13,9 @@ def publish(
     registry: str,
     publication: dsl.Output[dsl.Artifact],
     run_name: str = "",
+    who: str = "",
 ):
-    """Store the bundle under a version; move the champion pointer only if the verdict says so.
+    """Store the bundle under a version; move the champion pointer only if every rule is met.
 
     Args:
         bundle: Exported model (record: bundle).
@@ -23,6 +24,7 @@ def publish(
         registry: Directory or URI (gs://, s3://) of the model registry.
         publication: What was published and who is champion now (JSON).
         run_name: Name of the run, kept in the registry's log.
+        who: Who runs it, kept in the registry's log; empty for the step's own user@host.
     """
     return dsl.ContainerSpec(
         image=image("serve"),

@@ -114,10 +114,12 @@ def evaluate(
     inputs = {"checkpoint": getattr(checkpoint, "record", None), "graph": graph.record,
               "split": split.record, "negative_queue": queue and queue.record,
               "champion": champion and champion.record, "data_watch": watch and watch.record}
+    weights = getattr(checkpoint, "weights_digest", None)
     rivals = [*BASELINES, *([CHAMPION] if reigning.state == "compared" else [])]
     facts = _facts(graph, config, evaluation, seed) | {
         "context": dict(context or {}),
-        "digests": {name: record.digest for name, record in inputs.items() if record},
+        "digests": {name: record.digest for name, record in inputs.items() if record}
+                   | ({"weights": weights} if weights else {}),
         "gate": gate.model_dump(mode="json"),
         "champion": {"version": reigning.version, "state": reigning.state, "problem": reigning.problem,
                      "logical_date": champion.logical_date if champion else None},

@@ -6,7 +6,10 @@ was. Fields came with time: a pointer that lacks the newer ones is read with the
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import socket
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,6 +71,15 @@ class Champion:
                 if key == POINTER else "remove the damaged log entry",
             ) from error
         return champion
+
+
+def caller() -> str:
+    """Who runs this process, as the log has it: ``user@host``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def log_key(serial: int) -> str:

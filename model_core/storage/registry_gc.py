@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from model_core.errors import RegistryError
-from model_core.records import MANIFEST, json_bytes
+from model_core.records import MANIFEST
 from model_core.storage.object_store import ABSENT
-from model_core.storage.pointer import POINTER, logical_seconds, parse_json
+from model_core.storage.pointer import POINTER, Champion, logical_seconds, parse_json
 from model_core.storage.registry import Registry
 from model_core.storage.transfer import remove_tree
 from model_core.storage.versions import VERSION, VERSIONS, folder_key, info_key
@@ -85,7 +85,7 @@ def plan_gc(registry: Registry, *, keep: int, older_than_s: int, now: int, grace
     infos = {version: registry.version_info(version) for version, files in names.items() if VERSION in files}
     newest = sorted(infos, key=lambda version: (
         logical_seconds(infos[version]["logical_date"]), infos[version]["created_at"], version), reverse=True)
-    kept = {version: f"one of the newest {keep}" for version in newest[:keep]} | _needed(registry, keep)
+    kept = dict.fromkeys(newest[:keep], f"one of the newest {keep}") | _needed(registry, keep)
     limit = max(older_than_s, grace_s)
     removals = []
     for version in names:
@@ -153,12 +153,12 @@ def _shut_out(registry: Registry, now: int) -> None:
     """Give the pointer a new generation: who read it before cannot move it any more."""
     for _ in range(5):
         data, generation = registry.store.read(POINTER)
-        champion = registry.champion()
-        if generation == ABSENT or champion is None:
+        if generation == ABSENT:
             return
+        champion = Champion.parse(POINTER, data)
         # Never the same bytes: where a generation is a digest, equal content would keep it.
         marked = dataclasses.replace(champion, collected_at=max(now, champion.collected_at + 1))
-        if registry.store.write_if(POINTER, json_bytes(dataclasses.asdict(marked)), generation):
+        if registry.store.write_if(POINTER, marked.to_bytes(), generation):
             return
     raise RegistryError(POINTER, "a pointer that stays for a moment", "one that others move all the time",
                         "run the same command again; nothing was removed")

@@ -20,8 +20,9 @@ def date(number):
 
 def filled(tmp_path, verdicts, store=None):
     registry = Registry(store or tmp_path / "registry")
-    return registry, [publish(registry, tmp_path, str(number), verdict, now=number * DAY, date=date(number)).version
-                      for number, verdict in enumerate(verdicts)]
+    return registry, [
+        publish(registry, tmp_path, str(number), verdict, now=number * DAY, date=date(number)).version
+        for number, verdict in enumerate(verdicts)]
 
 
 def going(plan):
@@ -152,8 +153,8 @@ class Promoting:
         self.registry.version_info(self.version)
 
     def move(self):
-        self.moved = self.registry._move(self.champion, self.generation, self.version, None, now=1, reason="r",
-                                         who="", run="", action="promote")
+        self.moved = self.registry._move(self.champion, self.generation, self.version, None, now=1,
+                                         reason="r", who="", run="", action="promote")
 
 
 def test_a_collection_that_fails_puts_back_what_it_hid(tmp_path):
