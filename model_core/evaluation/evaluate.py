@@ -118,6 +118,7 @@ def evaluate(
     rivals = [*BASELINES, *([CHAMPION] if reigning.state == "compared" else [])]
     facts = _facts(graph, config, evaluation, seed) | {
         "context": dict(context or {}),
+        "start": checkpoint.meta.get("start"),
         "digests": {name: record.digest for name, record in inputs.items() if record}
                    | ({"weights": weights} if weights else {}),
         "gate": gate.model_dump(mode="json"),
@@ -140,7 +141,6 @@ def _facts(
 ) -> dict[str, Any]:
     return {
         "relrec": __version__,
-        "start": checkpoint.meta.get("start"),
         "config": config.model_dump(mode="json"),
         "bootstrap_seed": seed,
         "catalogue": {"num_entities": graph.num_entities, "num_items": graph.num_items,
