@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="relrec", no_args_is_help=True, add_completion=True, rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    pretty_exceptions_enable=False, context_settings={"max_content_width": 100},
     help="Retrain graph recommenders on relational data with Kubeflow pipelines.",
 )
 run_app = typer.Typer(no_args_is_help=True, help="Run a pipeline on this machine.")
@@ -181,7 +181,7 @@ def plan(
         show_default=False)] = None,
     calibrate: Annotated[bool, typer.Option(help="Measure this machine's speed first (1 s).")] = True,
 ) -> None:
-    """Estimate memory and time of every step before a run; exit code 1 if a step would not fit.
+    """Estimate memory and time of every step of a run; exit code 1 if one would not fit.
 
     Example: relrec plan --dataset runs/shop --task customer-purchase --memory-gb 8
     """
@@ -215,7 +215,7 @@ def describe(
         help="After the word pipeline: its name.", show_default=False)] = None,
     resources: Resources = "laptop",
 ) -> None:
-    """Show what a dataset holds, or the steps of a pipeline and what each gets of a cluster.
+    """Show what a dataset holds, or the steps of a pipeline and what each of them gets.
 
     Example: relrec describe runs/shop
 
@@ -236,7 +236,8 @@ def describe(
 def main() -> None:
     """Console script: run a command; show a fault that the user can mend as one line."""
     try:
-        app(standalone_mode=True)
+        # The name is given, so that help and completion are the same for python -m.
+        app(standalone_mode=True, prog_name="relrec")
     except RelrecError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
         sys.exit(2)

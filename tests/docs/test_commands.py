@@ -50,7 +50,7 @@ def test_commands_run(page, tmp_path):
         assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-@pytest.mark.parametrize("name", ["settings", "components"])
+@pytest.mark.parametrize("name", ["settings", "components", "cli"])
 def test_written_pages_are_up_to_date(name, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "reference"))
     page = getattr(importlib.import_module(f"make_{name}"), f"{name}_page")()

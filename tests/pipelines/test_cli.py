@@ -6,45 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from pipelines.cli.main import app
 from pipelines.compiling import STEPS
 
 RELREC = [sys.executable, "-m", "pipelines.cli.main"]
-
-
-def walk(command, path=("relrec",)):
-    children = getattr(command, "commands", None)
-    if not children:
-        yield path, command
-    for name, child in (children or {}).items():
-        yield from walk(child, (*path, name))
-
-
-COMMANDS = dict(walk(get_command(app)))
-
-
-@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_every_command_has_help_and_an_example(path):
-    text = COMMANDS[path].help or ""
-    assert f"Example: {' '.join(path)}" in " ".join(text.split())
-    for parameter in COMMANDS[path].params:
-        assert getattr(parameter, "help", None) or parameter.name == "help", parameter.name
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "retrain", "--help"], ["--version"]])
-def test_help_imports_nothing_heavy(arguments):
-    code = (
-        "import sys\n"
-        "from pipelines.cli.main import app\n"
-        f"try: app({arguments!r})\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'kfp', 'pandas', 'relbench', 'pyarrow'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_compile_does_not_import_torch(tmp_path):
