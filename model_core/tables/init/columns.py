@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from model_core.errors import DataError
+from model_core.tables.init.names import is_code
 from model_core.tables.init.workspace import Workspace, literal, quoted
 
 Kind = Literal["integer", "number", "boolean", "text", "time", "empty", "other"]
@@ -17,6 +18,7 @@ MOSTLY = 0.98
 _MIN_VALUES_TO_OVERRULE = 20
 _SAMPLE_ROWS = 2_000
 _FIRST_ROWS = 100
+_USUAL = ("integer", "number", "boolean", "iso", "zoned")
 _MISSING_IN_NUMBERS = ("na", "n/a", "#n/a", "nan", "none", "null", "\\n", "-", "?", "unknown", "(null)", ".")
 _MISSING_IN_TEXT = ("null", "\\n", "(null)")
 _MISSING_IN_KEYS = ("", "null", "\\n", "nan", "none", "(null)", "<na>")
@@ -69,7 +71,8 @@ class Column:
 
 
 def read_columns(
-    workspace: Workspace, relation: str, types: Mapping[str, str], formats: Mapping[str, str]
+    workspace: Workspace, relation: str, types: Mapping[str, str], formats: Mapping[str, str],
+    is_csv: bool = True,
 ) -> tuple[Column, ...]:
     """Judge every column of a relation in two passes: a sample, then all rows.
 
@@ -78,6 +81,8 @@ def read_columns(
         relation: The table as SQL relation.
         types: Column to its DuckDB type.
         formats: Column to a strptime format that its times have.
+        is_csv: Whether the file has no types of its own. Otherwise text is read as times at
+            most: who stored digits as text meant text.
 
     Raises:
         DataError: A format that reads no value of its column.
@@ -90,9 +95,14 @@ def read_columns(
         sample = f"(SELECT * FROM {relation} LIMIT {_SAMPLE_ROWS})"
         for name, (known, counts) in _count(workspace, sample, tests).items():
             likely = [test for test, number in counts.items() if known and number >= 0.8 * known]
-            tests[name] = {test: tests[name][test] for test in likely or tests[name]
-                           if likely or test in ("integer", "number", "boolean", "iso", "zoned",
-                                                 formats.get(name))}
+            # Whatever nothing fits in many values is text: looking at all of them is slow.
+            unlikely = () if known >= _MIN_VALUES_TO_OVERRULE else _USUAL
+            kept = {*(likely or unlikely), "leading zero", formats.get(name, "")}
+            if kept == {"leading zero", ""}:
+                kept.clear()
+            if not is_csv or is_code(name):
+                kept -= {"integer", "number", "comma", "boolean"}
+            tests[name] = {test: condition for test, condition in tests[name].items() if test in kept}
     counted = _count(workspace, relation, tests) if texts else {}
     facts = _facts(workspace, relation, types)
     columns = []
@@ -142,10 +152,14 @@ def _likely_formats(workspace: Workspace, relation: str, names: list[str]) -> di
 
 
 def _formats_of(values: list[str]) -> list[str]:
-    if sum(value[0].isalnum() and any(map(str.isdigit, value)) for value in values) < 0.8 * len(values):
+    dated = sum(value[0].isalnum() and any(map(str.isdigit, value)) and not value.isdigit()
+                for value in values)
+    if dated < 0.8 * len(values):
         return []
+    few = values[:: max(len(values) // 4, 1)]  # strptime is slow: most formats fail on these already
     return [time_format for time_format in FORMATS
-            if sum(_reads(value, time_format) for value in values) >= 0.8 * max(len(values), 1)]
+            if any(_reads(value, time_format) for value in few)
+            and sum(_reads(value, time_format) for value in values) >= 0.8 * len(values)]
 
 
 def _reads(value: str, time_format: str) -> bool:

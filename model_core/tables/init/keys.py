@@ -18,6 +18,8 @@ _SURE_NAME = 0.9
 _MAX_FAULTS = 0.05
 #: Least share of a column's values that must be keys of the target.
 _MIN_CONTAINED = 0.5
+#: With fewer contained values the name is taken for a coincidence.
+_WORTH_A_NOTE = 0.05
 
 
 def primary_keys(
@@ -177,7 +179,7 @@ def _best_target(
         known, inside = contained(workspace, tables[name], column, tables[target], target_key)
         share = inside / max(known, 1)
         if not is_given and share < (1.0 if unnamed else _MIN_CONTAINED):
-            if not unnamed and known:
+            if not unnamed and target != name and share >= _WORTH_A_NOTE:
                 notes.append(f"{name}.{column.name} looks like a key into {target}, but only {share:.0%} of "
                              f"its values are there; --fkey {name}.{column.name}={target} takes it anyway")
             continue

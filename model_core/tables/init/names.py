@@ -32,7 +32,9 @@ def words(name: str) -> list[str]:
 
 def singular(word: str) -> str:
     """``"categories"`` to ``"category"``, ``"boxes"`` to ``"box"``; other words stay."""
-    if word.endswith("ies") and len(word) > 4:
+    if word in ("series", "species"):
+        return word
+    if word.endswith("ies") and len(word) > 4 and word[:-1] not in ("movie", "cookie", "calorie"):
         return word[:-3] + "y"
     if word.endswith(("sses", "xes", "ches", "shes")):
         return word[:-2]
@@ -46,6 +48,11 @@ def plural(word: str) -> str:
     if word.endswith("y") and word[-2:-1] not in "aeiou":
         return word[:-1] + "ies"
     return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def is_code(column: str) -> bool:
+    """Whether values of a column of this name are codes, even where they look like numbers."""
+    return bool(set(words(column)) & {"zip", "zipcode", "postcode", "postal", "phone", "isbn", "ean", "iban"})
 
 
 def table_stem(table: str) -> str:

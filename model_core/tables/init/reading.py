@@ -95,7 +95,8 @@ def _read(
     relation = parquet_relation(paths)
     types = {name: str(type_) for name, type_, *_ in workspace.rows(f"DESCRIBE SELECT * FROM {relation}")
              if name != ROW}
-    columns = {column.name: column for column in read_columns(workspace, relation, types, formats)}
+    columns = {column.name: column for column in read_columns(
+        workspace, relation, types, formats, files.is_csv)}
     num_rows = next(iter(columns.values())).num_rows if columns else 0
     if not num_rows:
         raise DataError(str(files.paths[0]), "at least one row", "none", "fill the file, or remove it")

@@ -14,7 +14,7 @@ from model_core.tables.init.reading import ReadTable
 from model_core.tables.init.workspace import Workspace, literal, quoted
 
 #: Times outside are placeholders or of another unit.
-EARLIEST, LATEST = "1971-01-01", "2100-01-01"
+EARLIEST, LATEST = "1900-01-02", "2100-01-01"
 #: Epoch numbers by unit: how many make a second.
 _EPOCHS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 _EPOCH_FROM, _EPOCH_TO = 315_532_800, 4_102_444_800
@@ -152,7 +152,7 @@ def _range(
     workspace: Workspace, table: ReadTable, column: Column, value: str
 ) -> tuple[TimeColumn | None, int]:
     plausible = (f"(CASE WHEN {value} >= TIMESTAMP {literal(EARLIEST)} AND {value} < TIMESTAMP "
-                 f"{literal(LATEST)} THEN {value} END)")
+                 f"{literal(LATEST)} AND {value} <> TIMESTAMP '1970-01-01' THEN {value} END)")
     first, last, known = workspace.row(
         f"SELECT epoch_us(min(t)), epoch_us(max(t)), count(t) FROM (SELECT {plausible} AS t "
         f"FROM {table.relation})")

@@ -195,11 +195,13 @@ def test_windows_text_and_decimal_commas(tmp_path: Path):
 
 def test_text_stays_text(tmp_path: Path):
     folder = write_shop(tmp_path / "in")
-    write_csv(folder / "customers.csv", ["customer_id", "zip", "region"],
-              [(f"u{i:03}", f"0{1000 + i}", "NA" if i % 2 else "EU") for i in range(NUM_USERS)])
+    write_csv(folder / "customers.csv", ["customer_id", "shelf", "zip", "region"],
+              [(f"u{i:03}", 1000 + i if i else "01000", 2000 + i, "NA" if i % 2 else "EU")
+               for i in range(NUM_USERS)])
     _, written = made(folder, tmp_path / "out")
     customers = pq.read_table(written.path / "db" / "customers.parquet")
-    assert customers["zip"][0].as_py() == "01000"
+    assert customers["shelf"][0].as_py() == "01000"  # one leading zero makes a code of the column
+    assert customers["zip"][0].as_py() == "2000"
     assert customers["region"].null_count == 0
 
 
@@ -296,3 +298,21 @@ def test_a_taken_folder_is_left_alone(tmp_path: Path):
     with pytest.raises(DataError, match="new or empty folder"):
         made(write_shop(tmp_path / "in"), tmp_path / "out")
     assert (tmp_path / "out" / "precious.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize(("name", "roles"), [
+    ("rel-retail", ("customers", "products", "invoice_items")),
+    ("rel-movielens1m", ("users", "movies", "ratings")),
+    ("rel-f1", ("drivers", "circuits", "results")),
+])
+def test_known_datasets_are_understood(name: str, roles, real_data, tmp_path: Path):
+    """Keys, foreign keys and times are what the datasets' own manifests say."""
+    source = real_data(name)
+    proposal = proposal_of(source / "db", tmp_path)
+    expected = yaml.safe_load((source / "manifest.yaml").read_text())["tables"]
+    assert (proposal.roles.user_table, proposal.roles.item_table, proposal.roles.event_table) == roles
+    for table, entry in expected.items():
+        found = {fkey.column: fkey.target for fkey in proposal.fkeys if fkey.table == table}
+        assert found == (entry["fkeys"] or {}), table
+        time = proposal.times.get(table)
+        assert (time.column if time else None) == entry["time_col"], table
