@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from pipelines.cli import submit
+from pipelines.cli import vertex_schedules as vertex
 from pipelines.cli.connected import Access, Output, check_output, connected, print_json
+from pipelines.cli.vertex import on_vertex
 
 schedule_app = typer.Typer(no_args_is_help=True, help="Let Kubeflow Pipelines retrain by itself.")
 
@@ -15,6 +17,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or ID of a sched
 
 
 @schedule_app.command("create")
+@on_vertex(vertex.create_schedule, with_job=True)
 @connected
 def create_command(
     access: Access,
@@ -72,6 +75,7 @@ def create_command(
 
 
 @schedule_app.command("list")
+@on_vertex(vertex.list_schedules)
 @connected
 def list_command(access: Access, output: Output = "text") -> None:
     """List all schedules of the namespace, with the next time at which each fires.
@@ -90,6 +94,7 @@ def list_command(access: Access, output: Output = "text") -> None:
 
 
 @schedule_app.command("show")
+@on_vertex(vertex.show_schedule)
 @connected
 def show_command(access: Access, name: Name, output: Output = "text") -> None:
     """Show a schedule: when it fires and what it runs.
@@ -108,6 +113,7 @@ def show_command(access: Access, name: Name, output: Output = "text") -> None:
 
 
 @schedule_app.command("pause")
+@on_vertex(vertex.pause_schedule)
 @connected
 def pause_command(access: Access, name: Name, output: Output = "text") -> None:
     """Let a schedule not fire until it is resumed; a run that is on its way goes on.
@@ -122,6 +128,7 @@ def pause_command(access: Access, name: Name, output: Output = "text") -> None:
 
 
 @schedule_app.command("resume")
+@on_vertex(vertex.resume_schedule)
 @connected
 def resume_command(access: Access, name: Name, output: Output = "text") -> None:
     """Let a paused schedule fire again.
@@ -136,6 +143,7 @@ def resume_command(access: Access, name: Name, output: Output = "text") -> None:
 
 
 @schedule_app.command("delete")
+@on_vertex(vertex.delete_schedule)
 @connected
 def delete_command(access: Access, name: Name, output: Output = "text") -> None:
     """Delete a schedule; its runs stay.

@@ -45,11 +45,16 @@ class Timing:
         return Schedule(
             submission, parse_cron(self.cron), zone,
             parse_zone(self.cluster_timezone or cluster_timezone, "--cluster-timezone"),
-            _moment(self.start, zone, "--start"), _moment(self.end, zone, "--end"), self.catch_up,
+            moment_of(self.start, zone, "--start"), moment_of(self.end, zone, "--end"), self.catch_up,
             self.max_concurrency, self.paused)
 
 
-def _moment(text: str, zone: ZoneInfo, where: str) -> datetime | None:
+def moment_of(text: str, zone: ZoneInfo, where: str) -> datetime | None:
+    """A date or time as UTC; one without zone is of ``zone``, an empty one None.
+
+    Raises:
+        ConfigError: Neither a date nor a time.
+    """
     if not text:
         return None
     try:

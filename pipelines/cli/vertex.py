@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,3 +128,49 @@ def _follow(views, show: Callable[[str], None] | None) -> VertexRun:
     if show is not None:
         show(f"run {run.state}" + (f": {run.error}" if run.error else ""))
     return run
+
+
+_SHARED = {"target": Target, "project": Project, "location": Location}
+_OF_JOBS = {"staging_bucket": StagingBucket, "accelerator": Accelerator}
+
+
+def on_vertex(
+    action: Callable[..., None], *, with_job: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command ``--target vertex``: then ``action`` runs in place of the command.
+
+    Args:
+        action: Takes VertexFlags and the command's own arguments by name.
+        with_job: Whether it makes jobs and needs a bucket and the name of a GPU, too.
+
+    Example::
+
+        @schedule_app.command("pause")
+        @on_vertex(pause_on_vertex)
+        @connected
+        def pause_command(access: Access, name: Name) -> None: ...
+    """
+    options = _SHARED | (_OF_JOBS if with_job else {})
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_target(**arguments: Any) -> None:
+            target = arguments.pop("target")
+            flags = VertexFlags(**{name: arguments.pop(name, "") for name in (*_SHARED, *_OF_JOBS)
+                                   if name != "target"})
+            if is_vertex(target, flags):
+                action(flags, **arguments)
+            else:
+                command(**arguments)
+
+        signature = inspect.signature(command)
+        added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind,
+                                   default="kubeflow" if name == "target" else "")
+                 for name, kind in options.items()]
+        parameters = [*signature.parameters.values(), *added]
+        with_target.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        with_target.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del with_target.__wrapped__  # type: ignore[attr-defined]
+        return with_target
+
+    return decorate

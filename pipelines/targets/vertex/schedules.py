@@ -118,6 +118,15 @@ def list_schedules(clients: Clients) -> list[VertexSchedule]:
     return sorted((_view(schedule) for schedule in found), key=lambda view: view.name)
 
 
+def get_schedule(clients: Clients, name: str, change: str = "") -> VertexSchedule:
+    """A schedule by its name or ID.
+
+    Raises:
+        VertexError: There is none, or the service cannot be reached.
+    """
+    return _view(_required(clients, name), change)
+
+
 def pause(clients: Clients, name: str) -> None:
     """Let a schedule start no runs until it is resumed.
 

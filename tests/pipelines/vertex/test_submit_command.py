@@ -1,4 +1,4 @@
-"""relrec submit retrain --target vertex."""
+"""relrec submit and schedule with --target vertex."""
 
 from __future__ import annotations
 
@@ -74,3 +74,37 @@ def test_bad_flags_are_one_clear_error(changed, message, service):
     assert not service.calls
 
 
+
+
+PLACE = ["--target", "vertex", "--project", "my-project", "--location", "europe-west1"]
+CREATE = ["schedule", "create", *COMMAND[2:-2], "--cron", "0 3 * * *", "--timezone", "Europe/Berlin"]
+
+
+def test_a_schedule_lives_through_its_commands(service):
+    def call(*arguments: str):
+        done = CliRunner().invoke(app, ["schedule", *arguments, *PLACE, "--output", "json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    made = CliRunner().invoke(app, [*CREATE, "--end", "2027-01-01"])
+    assert made.exit_code == 0, made.output
+    assert "retrain-buy 1000: created, active, '0 3 * * *' Europe/Berlin" in made.stdout
+    (schedule,) = service.schedules.values()
+    job = schedule.create_pipeline_job_request.pipeline_job
+    values = job.runtime_config.parameter_values
+    assert (values["as_of"], values["as_of_required"]) == ("", True)
+    ingest = job.pipeline_spec["root"]["dag"]["tasks"]["ingest"]["inputs"]["parameters"]["as_of"]
+    assert "pipeline_job_schedule_time_utc" in ingest["runtimeValue"]["constant"]
+    assert call("pause", "retrain-buy")["state"] == "paused"
+    assert call("resume", "1000")["state"] == "active"
+    assert [view["name"] for view in call("list")] == ["retrain-buy"]
+    assert call("show", "retrain-buy")["end"] == "2026-12-31T23:00:00Z"
+    assert call("delete", "retrain-buy")["state"] == "deleted"
+    assert not service.schedules
+
+
+def test_a_schedule_can_be_made_paused_or_only_looked_at(service):
+    assert CliRunner().invoke(app, [*CREATE, "--dry-run"]).exit_code == 0
+    assert not service.calls
+    done = CliRunner().invoke(app, [*CREATE, "--paused", "--output", "json"])
+    assert (json.loads(done.stdout)["state"], json.loads(done.stdout)["change"]) == ("paused", "created")

@@ -1,0 +1,140 @@
+"""``relrec schedule --target vertex``: what each command does on Vertex AI."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pipelines.cli.connected import check_output, print_json, short
+from pipelines.cli.vertex import VertexFlags
+
+if TYPE_CHECKING:
+    from pipelines.targets.vertex.connection import Clients
+    from pipelines.targets.vertex.schedules import VertexSchedule
+
+
+def create_schedule(
+    flags: VertexFlags, *, cron: str, timezone: str, name: str, start: str, end: str, catch_up: bool,
+    max_concurrency: int, paused: bool, dry_run: bool, output: str, dataset: str, task: str, registry: str,
+    model: str, settings: list[str] | None, images: Any, allow_unpinned: bool, resources: str,
+    experiment: str,
+    checkpoint_root: str, pipeline_root: str, service_account: str, **_kubeflow: Any,
+) -> None:
+    """Make or change a schedule of Vertex AI.
+
+    Raises:
+        RelrecError: A bad setting, or the service cannot be reached.
+    """
+    as_json = check_output(output)
+    from pipelines.cli.schedule_screen import moment_of
+    from pipelines.cli.submit import retraining
+    from pipelines.targets.kubeflow.cron import parse_cron, parse_zone
+    from pipelines.targets.kubeflow.retraining import scheduled_submission_of
+    from pipelines.targets.vertex import connection, schedules
+    from pipelines.targets.vertex.job import pipeline_job
+
+    zone = parse_zone(timezone, "--timezone")
+    wanted = retraining(
+        dataset=dataset, task=task, registry=registry, model=model, settings=settings, images=images,
+        allow_unpinned=allow_unpinned, resources=resources, experiment=experiment, name=name,
+        checkpoint_root=checkpoint_root, pipeline_root=pipeline_root, service_account=service_account)
+    place = flags.place(wanted)
+    submission = scheduled_submission_of(wanted)
+    timing: dict[str, Any] = {
+        "cron": parse_cron(cron).text, "timezone": timezone, "max_concurrent": max_concurrency,
+        "start": moment_of(start, zone, "--start"), "end": moment_of(end, zone, "--end"),
+        # Where runs that are due at once may not be left out, they wait for each other.
+        "queueing": catch_up,
+    }
+    if dry_run:
+        job = pipeline_job(place, submission.yaml, submission.arguments, submission.run_name,
+                           submission.pipeline_root)
+        plan = {"target": "vertex", "parent": place.parent, "dry_run": True, "schedule": submission.run_name,
+                **timing, **submission.to_json(), "not_on_vertex": list(job.left_out)}
+        if as_json:
+            print_json(plan)
+        else:
+            for key, value in plan.items():
+                typer.echo(f"{key.replace('_', ' ')}: {value}")
+            typer.echo("nothing was sent")
+        return
+    clients = connection.connect(place)
+    view = schedules.create(clients, submission.run_name, submission.yaml, submission.arguments,
+                            pipeline_root=submission.pipeline_root, **timing)
+    if paused and view.state == "active":
+        schedules.pause(clients, view.schedule_id)
+        view = _one(clients, view.schedule_id, view.change)
+    _show(view, as_json)
+
+
+def list_schedules(flags: VertexFlags, *, output: str, **_kubeflow: Any) -> None:
+    """All schedules that relrec made in the project and region."""
+    as_json = check_output(output)
+    from pipelines.targets.vertex import schedules
+
+    found = schedules.list_schedules(_clients(flags))
+    if as_json:
+        print_json([asdict(view) for view in found])
+    for view in found if not as_json else ():
+        _show(view, as_json=False)
+
+
+def show_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: Any) -> None:
+    """One schedule."""
+    as_json = check_output(output)
+    _show(_one(_clients(flags), name), as_json)
+
+
+def pause_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: Any) -> None:
+    """Let a schedule start nothing until it is resumed."""
+    as_json = check_output(output)
+    from pipelines.targets.vertex import schedules
+
+    clients = _clients(flags)
+    schedules.pause(clients, name)
+    _show(_one(clients, name), as_json)
+
+
+def resume_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: Any) -> None:
+    """Let a paused schedule go on; what was due in between is left out."""
+    as_json = check_output(output)
+    from pipelines.targets.vertex import schedules
+
+    clients = _clients(flags)
+    schedules.resume(clients, name)
+    _show(_one(clients, name), as_json)
+
+
+def delete_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: Any) -> None:
+    """Remove a schedule; its runs stay."""
+    as_json = check_output(output)
+    from pipelines.targets.vertex import schedules
+
+    schedules.delete(_clients(flags), name)
+    if as_json:
+        print_json({"name": name, "state": "deleted", "changed": True})
+    else:
+        typer.echo(f"{name} is deleted")
+
+
+def _clients(flags: VertexFlags) -> Clients:
+    from pipelines.targets.vertex import connection
+
+    return connection.connect(connection.VertexPlace(flags.project, flags.location))
+
+
+def _one(clients: Clients, name: str, change: str = "") -> VertexSchedule:
+    from pipelines.targets.vertex import schedules
+
+    return schedules.get_schedule(clients, name, change)
+
+
+def _show(view: VertexSchedule, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(view))
+        return
+    change = f"{view.change}, " if view.change else ""
+    typer.echo(f"{view.name} {view.schedule_id}: {change}{view.state}, '{view.cron}' {view.timezone}, "
+               f"next {short(view.next_run)} UTC")
