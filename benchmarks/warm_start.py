@@ -44,16 +44,16 @@ from model_core.evaluation.validation import map_validator, mean_metric
 from model_core.export.bundle import export_bundle
 from model_core.graph.build import build_graph
 from model_core.graph.temporal_graph import TemporalGraph
-from model_core.logical_date import parse_as_of
+from model_core.logical_date import date_text, parse_as_of
 from model_core.negatives.build import build_negative_queue
 from model_core.negatives.queue import NegativeQueue
 from model_core.split.seeds import Split
 from model_core.split.temporal import temporal_split
 from model_core.storage.champion import write_champion
-from model_core.storage.pointer import logical_date_text
 from model_core.storage.registry import Registry
 from model_core.tables.fingerprint import source_fingerprint
 from model_core.tables.ingest import ingest
+from model_core.training.checkpoint import Checkpoint
 from model_core.training.progress import SilentProgress
 from model_core.training.trainer import train
 from model_core.training.transfer import champion_scorer
@@ -96,6 +96,10 @@ class Series:
         return json.dumps([str(self.folder.name), self.task, side, date,
                            None if side == "cold" else self.first, config], sort_keys=True)
 
+    def trained(self, key: str) -> Path:
+        """Where the checkpoint of a run is."""
+        return self.folder / "trained" / hashlib.sha256(key.encode()).hexdigest()[:16]
+
     @cached_property
     def registry(self) -> Registry:
         name = hashlib.sha256(self.key(0, "warm").encode()).hexdigest()[:16]
@@ -124,8 +128,13 @@ def prepare(series: Series, date: int) -> Dated:
     return Dated(graph, split, build_negative_queue(split, graph, config.queue, 0, base / "queue"))
 
 
-def do(series: Series, date: int, side: str) -> dict[str, Any]:
-    """Train one side of a date and measure it on the date's test rows."""
+def do(
+    series: Series, date: int, side: str, cold: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Train one side of a date and measure it on the date's test rows.
+
+    A warm line begins with the cold model of its first date, where that is finished.
+    """
     data, note = prepare(series, date), {
         "key": series.key(date, side), "date": date, "side": side, "settings": list(series.settings),
         "code": code_digest()}
@@ -134,7 +143,10 @@ def do(series: Series, date: int, side: str) -> dict[str, Any]:
         if champion.bundle_dir is None:
             return note | {"test_map": None}
         return note | _measured(champion_scorer(champion.bundle_dir, data.graph), data.split)
-    out = series.folder / "trained" / hashlib.sha256(note["key"].encode()).hexdigest()[:16]
+    if side == "warm" and champion.bundle_dir is None and cold is not None:
+        _promote(series, date, data, Checkpoint.open(series.trained(cold["key"])))
+        return dict(cold) | note | {"start": {"champion": None}}
+    out = series.trained(note["key"])
     config = series.config.train.model_copy(
         update={"warm_start": "champion" if side == "warm" else "none"})
     wall, cpu = time.perf_counter(), time.process_time()
@@ -149,13 +161,16 @@ def do(series: Series, date: int, side: str) -> dict[str, Any]:
         "val_map": trained.meta["best_val_map"], "start": trained.meta["start"],
     }
     if side == "warm":
-        bundle = export_bundle(trained, data.graph, data.split, series.config.export,
-                               out.with_name(f"{out.name}-bundle"))
-        series.registry.publish(
-            bundle.record.path, verdict={"promote": True, "reason": "a series promotes always"},
-            logical_date=logical_date_text(date), now=date,
-            run_info={"dataset": Path(series.dataset).name, "task": series.task})
+        _promote(series, date, data, trained)
     return note | _measured(trained.scorer(data.graph), data.split)
+
+
+def _promote(series: Series, date: int, data: Dated, trained: Checkpoint) -> None:
+    bundle = export_bundle(trained, data.graph, data.split, series.config.export, series.folder / "bundle")
+    series.registry.publish(
+        bundle.record.path, verdict={"promote": True, "reason": "a series promotes always"},
+        logical_date=date_text(date), now=date,
+        run_info={"dataset": Path(series.dataset).name, "task": series.task})
 
 
 def _measured(scorer: Scorer, split: Split) -> dict[str, Any]:
@@ -174,9 +189,10 @@ def run_series(
         for side in sorted(sides, key=("carried", "cold", "warm").index):
             key = series.key(date, side)
             if key not in known:
-                known[key] = do(series, date, side)
-                if known[key]["test_map"] is not None:  # nothing to carry over may change yet
-                    append(log, known[key])
+                known[key] = do(series, date, side, known.get(series.key(date, "cold")))
+                if known[key]["test_map"] is None:  # nothing to carry over, which may change yet
+                    continue
+                append(log, known[key])
                 print(f"{datetime.fromtimestamp(date, UTC):%Y-%m-%d} {side}: "
                       + json.dumps({name: known[key].get(name) for name in (
                           "test_map", "val_map", "wall_s", "epochs", "best_epoch")}), flush=True)

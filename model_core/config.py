@@ -213,7 +213,7 @@ class TrainConfig(Section):
     warm_patience: int = Field(2, ge=1, description="The same for patience.")
     warm_learning_rate: float = Field(1e-3, gt=0, description="The same for learning_rate.")
     warm_windows: int | None = Field(
-        None, ge=1, description="A warm start trains on the newest label windows only; all when unset."
+        8, ge=1, description="A warm start trains on the newest label windows only; all when unset."
     )
     checkpoint_every_steps: int = Field(
         50, ge=1, description="Steps between resume states; more where writing one takes long."
