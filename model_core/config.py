@@ -250,6 +250,9 @@ class GateConfig(Section):
     Figures are of the deciding split and mask, at the task's k.
     """
 
+    promote: bool = Field(
+        True, description="Whether a run may promote at all; false stores every version and promotes none."
+    )
     min_gain: float = Field(
         0.0, description="Gain in MAP over the champion that the lower bound of the paired interval must "
                          "exceed; a negative one lets a model in that is at most so much worse."

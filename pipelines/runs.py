@@ -100,7 +100,7 @@ def run_locally(
     root = staging.folder if staging else Path(request.root).resolve()
     dataset = Path(request.dataset).expanduser()
     with contextlib.ExitStack() as held:
-        held.enter_context(_lock(root))
+        held.enter_context(lock_root(root))
         if staging is not None:
             held.enter_context(staging.held())
         yaml = compile_pipeline(request.pipeline, root / f"{request.pipeline}.yaml")
@@ -156,7 +156,7 @@ def _check_registry(uri: str) -> None:
     Registry(store).champion()
 
 
-def _lock(root: Path) -> IO[str]:
+def lock_root(root: Path) -> IO[str]:
     """Hold a run's root until the file is closed; two runs would resume from one state."""
     root.mkdir(parents=True, exist_ok=True)
     lock = open(root / ".lock", "w")  # noqa: SIM115

@@ -51,7 +51,7 @@ def publish(
     done = Registry(registry).publish(
         Path(bundle), verdict=asdict(verdict), logical_date=date_text(judged.logical_time),
         run_info={**judged.facts["context"], "run_name": name,
-                  "report_digest": judged.record.digest,
+                  "report_digest": judged.record.digest, "figures": judged.deciding_figures(),
                   "inputs_digest": _inputs_digest(Path(bundle), judged.facts["digests"])},
         now=int(time.time()), who=who or caller(), judged_against=verdict.champion,
         extra={DATA: DataWatch.open(data_watch, verify="digest").statistics_file.read_bytes()},

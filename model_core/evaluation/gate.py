@@ -122,6 +122,11 @@ def cold_user_check(against: Comparison | None, gate: GateConfig) -> Check | Non
                  f"{against} over {num_users:,} users")
 
 
+def allowed_check(gate: GateConfig) -> Check | None:
+    """The run may promote at all; no rule unless that is switched off."""
+    return None if gate.promote else Check("allowed", False, "gate.promote=true", "gate.promote=false")
+
+
 def data_check(failures: Sequence[str]) -> Check:
     """No failure in the data watch.
 

@@ -27,7 +27,8 @@ class Check:
     """One rule of the gate and what came of it.
 
     Attributes:
-        name: ``champion``, ``baseline``, ``coverage``, ``cold_users``, ``data`` or ``bundle``.
+        name: ``champion``, ``baseline``, ``coverage``, ``cold_users``, ``data``, ``allowed`` or
+            ``bundle``.
         passed: Whether it lets the model through.
         required, found: The rule and the figures, for people.
     """
@@ -140,6 +141,11 @@ class Report:
             if all(row[key] == value for key, value in where.items()):
                 return row
         raise KeyError(where)
+
+    def deciding_figures(self) -> list[Mapping[str, Any]]:
+        """The rows of ``metrics`` that the verdict rests on: one figure of every model."""
+        return [row for row in self.metrics if all(
+            row[name] == getattr(self.verdict, name) for name in ("metric", "k", "split", "mask"))]
 
     def headline(self) -> dict[str, float]:
         """The deciding metric of every model and split, by a name fit for a metrics page."""

@@ -13,6 +13,7 @@ from model_core.evaluation.gate import (
     CHAMPION,
     Comparison,
     Reigning,
+    allowed_check,
     baseline_check,
     champion_check,
     cold_user_check,
@@ -95,6 +96,7 @@ def judge(
     checks.append(baseline_check(baseline, gate))
     if data_failures is not None:
         checks.append(data_check(data_failures))
+    checks.append(allowed_check(gate))
     made = tuple(check for check in checks if check is not None)
     return Verdict(
         all(check.passed for check in made),

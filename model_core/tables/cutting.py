@@ -25,16 +25,21 @@ def time_range(tables: Mapping[str, CheckedTable]) -> tuple[int, int]:
     Raises:
         DataError: No table has a time column.
     """
-    ends = []
-    for table in tables.values():
-        if table.schema.time_col is not None and table.schema.num_rows:
-            bounds = pc.min_max(table.rows.column(table.schema.time_col))
-            ends += to_seconds(pa.chunked_array([pa.array([bounds["min"].as_py(), bounds["max"].as_py()],
-                                                          TIMESTAMP)])).tolist()
+    ends = [end for table in tables.values()
+            if table.schema.time_col is not None and table.schema.num_rows
+            for end in column_range(table.rows.column(table.schema.time_col))]
     if not ends:
         raise DataError("dataset", "at least one table with a time column", "none",
                         "declare the time_col of the event tables in the manifest")
     return min(ends), max(ends)
+
+
+def column_range(times: pa.ChunkedArray) -> tuple[int, int]:
+    """First and last of a time column that has been checked, UTC seconds."""
+    bounds = pc.min_max(times)
+    first, last = to_seconds(pa.chunked_array([pa.array([bounds["min"].as_py(), bounds["max"].as_py()],
+                                                        TIMESTAMP)])).tolist()
+    return first, last
 
 
 def check_windows(

@@ -13,6 +13,7 @@ import typer
 
 from model_core.errors import ConfigError, RelrecError
 from model_core.version import __version__
+from pipelines.cli.backfill import backfill_app
 from pipelines.cli.dataset import dataset_app
 from pipelines.cli.runs import runs_app
 from pipelines.cli.schedule import schedule_app
@@ -34,6 +35,7 @@ app.add_typer(compile_app, name="compile")
 app.add_typer(components_app, name="components")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(submit_app, name="submit")
+app.add_typer(backfill_app, name="backfill")
 app.add_typer(runs_app, name="runs")
 app.add_typer(schedule_app, name="schedule")
 

@@ -11,7 +11,7 @@ from model_core.tables.demo import DEMO_TASK
 from model_core.watch.record import DataWatch
 from model_core.watch.statistics import DataStatistics
 from pipelines.compiling import STEPS
-from pipelines.runs import RunRequest, _lock, run_locally
+from pipelines.runs import RunRequest, lock_root, run_locally
 
 SMALL = [
     "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1", "model.num_neighbors=8",
@@ -136,7 +136,7 @@ def test_damaged_artifact_is_made_again(finished, demo_dataset):
 
 def test_two_runs_do_not_share_a_root(finished, demo_dataset):
     root, _ = finished
-    with _lock(root), pytest.raises(ConfigError, match="no other run"):
+    with lock_root(root), pytest.raises(ConfigError, match="no other run"):
         run(request(demo_dataset, root))
 
 

@@ -41,12 +41,14 @@ def nice_ticks(highest: float, count: int = 4) -> list[float]:
     return [round(step * i, 10) for i in range(math.ceil(highest / step - 1e-9) + 1)]
 
 
-def _text(x: float, y: float, value: object, cls: str = "", anchor: str = "start") -> str:
+def text(x: float, y: float, value: object, cls: str = "", anchor: str = "start") -> str:
+    """A label; ``anchor`` as in SVG."""
     return (f'<text x="{x:.1f}" y="{y:.1f}" class="{cls}" text-anchor="{anchor}">'
             f"{escape(value)}</text>")
 
 
-def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> Markup:
+def svg(width: int, height: int, title: str, parts: Sequence[str]) -> Markup:
+    """The whole picture, with its accessible name."""
     return Markup(
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
@@ -70,19 +72,19 @@ def bar_chart(title: str, bars: Sequence[Bar], highest: float) -> Markup:
     for tick in ticks:
         x = left + tick * scale
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" class="grid"/>')
-        parts.append(_text(x, bottom + 16, f"{tick:g}", "tick", "middle"))
+        parts.append(text(x, bottom + 16, f"{tick:g}", "tick", "middle"))
     for place, bar in enumerate(bars):
         y = top + row * place
         middle = y + row / 2
         tone = "accent" if bar.accent else "plain"
         low, high = left + bar.low * scale, left + bar.high * scale
-        parts.append(_text(left - 10, middle + 4, bar.label, f"label {tone}-label", "end"))
+        parts.append(text(left - 10, middle + 4, bar.label, f"label {tone}-label", "end"))
         parts.append(f'<rect x="{left}" y="{y + 6}" height="{row - 12}" rx="2" '
                      f'width="{max(bar.value * scale, 0.5):.1f}" class="bar {tone}"/>')
         parts.append(f'<path d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 4}v8'
                      f'M{high:.1f} {middle - 4}v8" class="whisker"/>')
-        parts.append(_text(high + 7, middle + 4, f"{bar.value:.4f}", f"value {tone}-label"))
-    return _svg(width, height, title, parts)
+        parts.append(text(high + 7, middle + 4, f"{bar.value:.4f}", f"value {tone}-label"))
+    return svg(width, height, title, parts)
 
 
 def share_chart(
@@ -100,24 +102,24 @@ def share_chart(
     parts, x = [], float(left)
     for tone, label in legend.items():
         parts.append(f'<rect x="{x:.1f}" y="6" width="11" height="11" rx="2" class="bar {tone}"/>')
-        parts.append(_text(x + 16, 16, label, "tick"))
+        parts.append(text(x + 16, 16, label, "tick"))
         x += 30 + 6.5 * len(label)
     bottom = top + sum(bar * len(shares) + gap for _, shares in groups)
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = left + tick * scale
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" class="grid"/>')
-        parts.append(_text(x, bottom + 16, f"{tick:.0%}", "tick", "middle"))
+        parts.append(text(x, bottom + 16, f"{tick:.0%}", "tick", "middle"))
     y = float(top)
     for label, shares in groups:
         middle = y + (gap + bar * len(shares)) / 2
-        parts.append(_text(left - 10, middle + 4, label, "label", "end"))
+        parts.append(text(left - 10, middle + 4, label, "label", "end"))
         for place, share in enumerate(shares):
             upper = y + gap / 2 + bar * place
             parts.append(f'<rect x="{left}" y="{upper + 1:.1f}" height="{bar - 2}" rx="2" '
                          f'width="{max(share.value * scale, 0.5):.1f}" class="bar {share.tone}"/>')
-            parts.append(_text(left + share.value * scale + 5, upper + bar - 3, f"{share.value:.0%}", "tick"))
+            parts.append(text(left + share.value * scale + 5, upper + bar - 3, f"{share.value:.0%}", "tick"))
         y += gap + bar * len(shares)
-    return _svg(width, int(bottom) + 26, title, parts)
+    return svg(width, int(bottom) + 26, title, parts)
 
 
 def line_chart(
@@ -151,15 +153,15 @@ def line_chart(
     for tick in ticks:
         y = at(xs[0], tick)[1]
         parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(_text(left - 7, y + 4, f"{tick:g}", "tick", "end"))
+        parts.append(text(left - 7, y + 4, f"{tick:g}", "tick", "end"))
     for x in sorted({xs[0], xs[len(xs) // 2], xs[-1]}):
-        parts.append(_text(at(x, 0)[0], height - bottom + 17, f"{x:g}", "tick", "middle"))
-    parts.append(_text((left + width - right) / 2, height - 4, x_label, "tick", "middle"))
+        parts.append(text(at(x, 0)[0], height - bottom + 17, f"{x:g}", "tick", "middle"))
+    parts.append(text((left + width - right) / 2, height - 4, x_label, "tick", "middle"))
     if reference:
         y = at(xs[0], reference[1])[1]
         parts.append(f'<line x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" class="reference"/>')
         left_free = best is not None and best > len(points) / 2
-        parts.append(_text(left + 4 if left_free else width - right, y - 5, reference[0], "tick",
+        parts.append(text(left + 4 if left_free else width - right, y - 5, reference[0], "tick",
                            "start" if left_free else "end"))
     corners = [at(x, y) for x, y in points]
     if len(corners) > 1:
@@ -171,5 +173,5 @@ def line_chart(
         x, y = corners[best]
         anchor = "end" if x > width * 0.7 else "start" if x < width * 0.3 else "middle"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" class="best"/>')
-        parts.append(_text(x, y + 20, f"{ys[best]:.4f}", "value accent-label", anchor))
-    return _svg(width, height, title, parts)
+        parts.append(text(x, y + 20, f"{ys[best]:.4f}", "value accent-label", anchor))
+    return svg(width, height, title, parts)
