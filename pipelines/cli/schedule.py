@@ -43,6 +43,7 @@ def create_command(
         help="Runs of it on the way at the same time, 1 to 10.")] = 1,
     paused: Annotated[bool, typer.Option("--paused", help="Make it, but do not let it fire.")] = False,
     model: submit.Model = "contextgnn",
+    warm_start: submit.WarmStart = None,
     settings: submit.Settings = None,
     images: submit.PinsFile = None,
     allow_unpinned: submit.AllowUnpinned = False,
@@ -65,9 +66,10 @@ def create_command(
     """
     as_json = check_output(output)
     wanted = submit.retraining(
-        dataset=dataset, task=task, registry=registry, model=model, settings=settings, images=images,
-        allow_unpinned=allow_unpinned, resources=resources, experiment=experiment, name=name,
-        checkpoint_root=checkpoint_root, pipeline_root=pipeline_root, service_account=service_account)
+        dataset=dataset, task=task, registry=registry, model=model, warm_start=warm_start,
+        settings=settings, images=images, allow_unpinned=allow_unpinned, resources=resources,
+        experiment=experiment, name=name, checkpoint_root=checkpoint_root, pipeline_root=pipeline_root,
+        service_account=service_account)
     from pipelines.cli.schedule_screen import Timing, create_and_show
 
     timing = Timing(cron, timezone, cluster_timezone, start, end, catch_up, max_concurrency, paused)

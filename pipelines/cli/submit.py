@@ -38,6 +38,9 @@ Resources = Annotated[str, typer.Option(
     help="Processors, memory, GPUs and nodes of steps: cpu, small_gpu, large_gpu, laptop or a YAML file.")]
 Settings = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", help="A setting, such as train.epochs=3. Repeatable.", show_default=False)]
+WarmStart = Annotated[str | None, typer.Option(
+    "--warm-start", metavar="none|champion", show_default=False,
+    help="What training begins with; the same as --set train.warm_start.")]
 Experiment = Annotated[str, typer.Option(
     help="Experiment of the run. [default: retrain-TASK]", show_default=False)]
 CheckpointRoot = Annotated[str, typer.Option(
@@ -59,6 +62,7 @@ def submit_retrain(
     model: Model = "contextgnn",
     as_of: Annotated[str, typer.Option(
         help="Logical date (UTC); rows after it are cut. Empty: the dataset's own windows.")] = "",
+    warm_start: WarmStart = None,
     settings: Settings = None,
     images: PinsFile = None,
     allow_unpinned: AllowUnpinned = False,
@@ -95,10 +99,10 @@ def submit_retrain(
     vertex = VertexFlags(project, location, staging_bucket, accelerator)
     to_vertex = is_vertex(target, vertex)
     wanted = retraining(
-        dataset=dataset, task=task, registry=registry, model=model, as_of=as_of, settings=settings,
-        images=images, allow_unpinned=allow_unpinned, resources=resources, experiment=experiment,
-        name=run_name, checkpoint_root=checkpoint_root, pipeline_root=pipeline_root,
-        service_account=service_account)
+        dataset=dataset, task=task, registry=registry, model=model, as_of=as_of,
+        warm_start=warm_start, settings=settings, images=images, allow_unpinned=allow_unpinned,
+        resources=resources, experiment=experiment, name=run_name, checkpoint_root=checkpoint_root,
+        pipeline_root=pipeline_root, service_account=service_account)
     if to_vertex:
         raise typer.Exit(submit_to_vertex(vertex, wanted, wait=wait, poll_s=poll_s, dry_run=dry_run,
                                           as_json=as_json))
@@ -112,6 +116,7 @@ def retraining(
     *, dataset: str, task: str, registry: str, model: str, settings: list[str] | None, images: Path | None,
     allow_unpinned: bool, resources: str, experiment: str, name: str, checkpoint_root: str,
     pipeline_root: str, service_account: str, as_of: str = "",
+    warm_start: str | None = None,
 ) -> Retraining:
     """What the flags ask for.
 
@@ -124,7 +129,8 @@ def retraining(
     from pipelines.resources import load_profile
     from pipelines.targets.kubeflow.retraining import Retraining
 
-    config = parse_overrides([f"model.name={model}", *(settings or [])])
+    begins = [] if warm_start is None else [f"train.warm_start={warm_start}"]
+    config = parse_overrides([f"model.name={model}", *begins, *(settings or [])])
     profile = load_profile(resources, STEPS)
     if images is None and not allow_unpinned:
         raise ConfigError("--images", "the file of pinned images that make push wrote", "none",
