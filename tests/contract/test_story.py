@@ -27,7 +27,8 @@ SMALL = [
     "model.name=two_tower",  # the smallest graph to export, which is what takes the time
     "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1", "model.num_neighbors=8",
     "train.epochs=3", "train.max_steps_per_epoch=20", "train.batch_size=64", "train.refit=false",
-    "train.learning_rate=0.01", "evaluate.num_bootstrap=100", "queue.size=256", "export.num_parity_users=16", "split.num_train_windows=4",
+    "train.learning_rate=0.01", "evaluate.num_bootstrap=100", "queue.size=256",
+    "export.num_parity_users=16", "split.num_train_windows=4",
 ]
 #: A model so small is no match for the baselines; the story is about who decides, not about quality.
 LENIENT = ["gate.min_gain=-1", "gate.min_baseline_gain=-1", "gate.max_coverage_loss=1",
