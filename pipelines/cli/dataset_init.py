@@ -131,10 +131,10 @@ def _faults(proposal: Proposal) -> Iterator[str]:
     """Rows and values that are not as their column or header says, the first ones by line."""
     for name, table in proposal.tables.items():
         if table.num_bad:
-            yield f"{name}: {table.num_bad:,} rows do not fit the header and are left out"
+            yield f"{name}: rows that do not fit the header, left out: {table.num_bad:,}"
         for column in table.columns.values():
             if column.num_odd:
-                yield f"{name}.{column.name}: {column.num_odd:,} values are no {column.kind}: left empty"
+                yield f"{name}.{column.name}: values that are no {column.kind}, left empty: {column.num_odd:,}"
         for bad in table.bad_rows[:_MAX_SHOWN]:
             yield f"  {bad}"
 
@@ -214,7 +214,7 @@ def _show_command(console: Console, command: str) -> None:
 def _show_written(console: Console, proposal: Proposal, written: Written) -> None:
     for name, number in written.dropped.items():
         if number:
-            console.print(f"[yellow]·[/] {escape(name)}: {number:,} source rows left out")
+            console.print(f"[yellow]·[/] {escape(name)}: source rows left out: {number:,}")
     rows = sum(written.rows.values())
     console.print(f"[green]✓[/] wrote {escape(str(written.path))}: {len(written.rows)} tables, {rows:,} "
                   f"rows, validated with task {escape(proposal.task_name)}", soft_wrap=True)
