@@ -70,11 +70,13 @@ def dataset_init(
         help="Of the CSV files. [default: found out]", show_default=False)] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the proposal without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the proposal and write nothing.")] = False,
-    output: Annotated[str, typer.Option(help="table, or json for programs.")] = "table",
+    output: Annotated[str, typer.Option(
+        "--output", metavar="text|json", help="For people, or one JSON document for scripts.")] = "text",
 ) -> None:
     """Make a dataset of a folder of CSV or parquet files: propose keys, times and a task; ask; write.
 
-    Without a terminal it needs --yes; otherwise it prints the command that accepts the proposal.
+    Without a terminal it needs --yes. Without that, too, it writes nothing and prints the command that
+    accepts the proposal.
 
     Example: relrec dataset init exports --out shop --window 14d --dry-run
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def init_dataset(
         options: What is fixed in advance.
         yes: Accept the proposal as it is.
         dry_run: Stop after the proposal.
-        output: ``"table"`` or ``"json"``.
+        output: ``"text"`` or ``"json"``.
         ask: Asks a person and returns the answer; unset: the terminal, if there is one.
 
     Returns:
@@ -51,17 +51,18 @@ def init_dataset(
     Raises:
         RelrecError: Files, flags or the resulting dataset cannot be used.
     """
-    if output not in ("table", "json"):
-        raise ConfigError("--output", "table or json", repr(output), "pass one of the two")
+    if output not in ("text", "json"):
+        raise ConfigError("--output", "text or json", repr(output), "pass one of the two")
     if not dry_run:
         check_out(out)
-    if ask is None and sys.stdin.isatty() and sys.stdout.isatty() and output == "table":
+    if ask is None and sys.stdin.isatty() and sys.stdout.isatty() and output == "text":
         ask = _prompt
     console = Console(highlight=False)
     with open_workspace(out.resolve().parent) as workspace:
         tables = read_folder(workspace, folder, options)
         proposal = propose(workspace, folder, tables, options)
-        if output == "table":
+        if output == "text":
+            show_files(console, tables)
             show_proposal(console, proposal)
         command = proposal.command(folder, out)
         if dry_run:
@@ -96,16 +97,19 @@ def init_dataset(
     return 0
 
 
-def show_proposal(console: Console, proposal: Proposal) -> None:
-    """The proposal as tables: what was read, what is proposed, what is odd."""
-    read = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"what the files of {escape(proposal.name)} hold",
-                 title_justify="left", title_style="bold")
+def show_files(console: Console, tables: Mapping[str, ReadTable]) -> None:
+    """What was read, as a table."""
+    read = Table(box=SIMPLE_HEAD, pad_edge=False, title="what the files hold", title_justify="left", title_style="bold")
     for heading in ("table", "rows", "columns"):
         read.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
-    for name, table in proposal.tables.items():
+    for name, table in tables.items():
         columns = ", ".join(f"{column.name} ({column.kind})" for column in table.columns.values())
         read.add_row(escape(name), f"{table.num_rows:,}", escape(columns))
     console.print(read)
+
+
+def show_proposal(console: Console, proposal: Proposal) -> None:
+    """The proposal as a table, the task's SQL, and what is odd."""
     chosen = Table(box=SIMPLE_HEAD, pad_edge=False, title="proposal", title_justify="left",
                    title_style="bold")
     for heading, is_whole in (("sure", True), ("what", True), ("proposed", True), ("why", False)):
@@ -134,7 +138,8 @@ def _faults(proposal: Proposal) -> Iterator[str]:
             yield f"{name}: rows that do not fit the header, left out: {table.num_bad:,}"
         for column in table.columns.values():
             if column.num_odd:
-                yield f"{name}.{column.name}: values that are no {column.kind}, left empty: {column.num_odd:,}"
+                place = f"{name}.{column.name}"
+                yield f"{place}: values that are no {column.kind}, left empty: {column.num_odd:,}"
         for bad in table.bad_rows[:_MAX_SHOWN]:
             yield f"  {bad}"
 
@@ -145,6 +150,7 @@ def _agree(
 ) -> Proposal | None:
     """Ask until the proposal is accepted or declined."""
     while True:
+        console.print()
         answer = ask("Write this dataset? yes, change or no").strip().lower()
         if answer in ("y", "yes"):
             return proposal
@@ -157,6 +163,7 @@ def _agree(
             options = with_flags(proposal.options, ask("flags"))
             if _reads_anew(options, proposal.options):
                 tables = read_folder(workspace, folder, options)
+                show_files(console, tables)
             proposal = propose(workspace, folder, tables, options)
         except RelrecError as error:
             console.print(f"[red]{escape(str(error))}[/]", soft_wrap=True)

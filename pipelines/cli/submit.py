@@ -23,7 +23,7 @@ from pipelines.cli.vertex import (
 if TYPE_CHECKING:
     from pipelines.targets.kubeflow.retraining import Retraining
 
-submit_app = typer.Typer(no_args_is_help=True, help="Run a pipeline on Kubeflow Pipelines.")
+submit_app = typer.Typer(no_args_is_help=True, help="Run a pipeline on Kubeflow Pipelines or Vertex AI.")
 
 Dataset = Annotated[str, typer.Option(
     help="URI (gs://, s3://) or Hub spec of a RelBench-v3 dataset.", show_default=False)]

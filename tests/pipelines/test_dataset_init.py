@@ -58,7 +58,7 @@ def test_json_is_all_there_is_on_stdout(folder: Path, tmp_path: Path):
 
 def test_a_person_changes_the_proposal_and_accepts(folder: Path, tmp_path: Path, capsys):
     answers = iter(["what?", "change", "--window nonsense", "change", "--window 30d --name mine", "yes"])
-    code = init_dataset(folder, tmp_path / "out", InitOptions(), yes=False, dry_run=False, output="table",
+    code = init_dataset(folder, tmp_path / "out", InitOptions(), yes=False, dry_run=False, output="text",
                         ask=lambda question: next(answers))
     assert code == 0
     shown = capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_a_person_changes_the_proposal_and_accepts(folder: Path, tmp_path: Path,
 
 
 def test_a_person_declines(folder: Path, tmp_path: Path):
-    code = init_dataset(folder, tmp_path / "out", InitOptions(), yes=False, dry_run=False, output="table",
+    code = init_dataset(folder, tmp_path / "out", InitOptions(), yes=False, dry_run=False, output="text",
                         ask=lambda question: "no")
     assert code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
@@ -85,7 +85,7 @@ def test_flags_as_text():
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--key", "customers"], "TABLE=COLUMN"), (["--timezone", "Mars/Base"], "IANA"),
-    (["--dangling", "mend"], "keep or drop"), (["--output", "xml"], "table or json"),
+    (["--dangling", "mend"], "keep or drop"), (["--output", "xml"], "text or json"),
     (["--encoding", "klingon"], "Python knows"), (["--key", "a=b", "--key", "a=c"], "twice"),
 ])
 def test_wrong_flags_are_one_clear_error(arguments, message: str, folder: Path, tmp_path: Path):

@@ -124,10 +124,14 @@ def _events(
         return f"(SELECT {', '.join(selected)} FROM {tables[name].relation}) {_alias(name)}"
 
     last = roles.user_path[-1]
+    known = "u IS NOT NULL"
+    if roles.user_table in tables:  # keys that lead nowhere are no users
+        users = tables[roles.user_table]
+        known = f"u IN (SELECT {users.columns[keys[roles.user_table].column].key} FROM {users.relation})"
     return (f"SELECT {_alias(last.table)}.{_alias(last.column)} AS u, "
             f"CAST(ceil({_alias(roles.time_table)}.moment) AS BIGINT) AS t FROM {source(roles.event_table)} "
             + " ".join(f"JOIN {source(name)} ON {condition}" for name, condition in joins.items())
-            + f" WHERE u IS NOT NULL AND {_alias(roles.time_table)}.moment IS NOT NULL")
+            + f" WHERE {known} AND {_alias(roles.time_table)}.moment IS NOT NULL")
 
 
 def _alias(name: str) -> str:
