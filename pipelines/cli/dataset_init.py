@@ -99,7 +99,8 @@ def init_dataset(
 
 def show_files(console: Console, tables: Mapping[str, ReadTable]) -> None:
     """What was read, as a table."""
-    read = Table(box=SIMPLE_HEAD, pad_edge=False, title="what the files hold", title_justify="left", title_style="bold")
+    read = Table(box=SIMPLE_HEAD, pad_edge=False, title="what the files hold", title_justify="left",
+                 title_style="bold")
     for heading in ("table", "rows", "columns"):
         read.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
     for name, table in tables.items():

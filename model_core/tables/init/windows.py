@@ -127,7 +127,8 @@ def _events(
     known = "u IS NOT NULL"
     if roles.user_table in tables:  # keys that lead nowhere are no users
         users = tables[roles.user_table]
-        known = f"u IN (SELECT {users.columns[keys[roles.user_table].column].key} FROM {users.relation})"
+        key = users.columns[keys[roles.user_table].column].key
+        known = f"u IN (SELECT {key} FROM {users.relation})"
     return (f"SELECT {_alias(last.table)}.{_alias(last.column)} AS u, "
             f"CAST(ceil({_alias(roles.time_table)}.moment) AS BIGINT) AS t FROM {source(roles.event_table)} "
             + " ".join(f"JOIN {source(name)} ON {condition}" for name, condition in joins.items())
