@@ -11,7 +11,8 @@ from pipelines.cli import vertex_schedules as vertex
 from pipelines.cli.connected import Access, Output, check_output, connected, print_json
 from pipelines.cli.vertex import on_vertex
 
-schedule_app = typer.Typer(no_args_is_help=True, help="Retraining that Kubeflow or Vertex AI starts by itself.")
+schedule_app = typer.Typer(
+    no_args_is_help=True, help="Let Kubeflow Pipelines or Vertex AI retrain by itself.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name or ID of a schedule.", show_default=False)]
 

@@ -134,7 +134,6 @@ def test_completion_script_is_printed(shell):
 @pytest.mark.parametrize(("shell", "typed", "expected", "absent"), [
     ("bash", "relrec da", {"dataset"}, {"run"}), ("zsh", "relrec dataset ", {"demo", "init"}, {"retrain"}),
     ("fish", "relrec run retrain --da", {"--dataset"}, {"--task"}),
-    ("bash", "relrec submit ", {"retrain"}, {"--host"}),
 ])
 def test_sub_commands_and_options_are_completed(shell, typed, expected, absent):
     asked = {"_RELREC_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": typed,

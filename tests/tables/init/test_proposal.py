@@ -13,6 +13,9 @@ import yaml
 
 from model_core.errors import DataError
 from model_core.tables.init.options import InitOptions
+from model_core.tables.init.proposal import propose
+from model_core.tables.init.reading import read_folder
+from model_core.tables.init.workspace import open_workspace
 from model_core.tables.init.writing import RECORD_FILE
 from model_core.tables.snapshot import to_seconds
 from model_core.tables.validate import validate_dataset
@@ -276,6 +279,13 @@ def test_what_cannot_be_used_is_one_clear_error(spoil, message: str, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory):
+    folder = write_shop(tmp_path_factory.mktemp("clean") / "in")
+    with open_workspace(folder.parent) as workspace:
+        yield workspace, folder, read_folder(workspace, folder, InitOptions())
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"keys": {"nowhere": "id"}}, "--key"), ({"keys": {"customers": "idd"}}, "'idd'"),
     ({"keys": {"customers": "country"}}, "different value in every row"),
@@ -284,12 +294,16 @@ def test_what_cannot_be_used_is_one_clear_error(spoil, message: str, tmp_path: P
     ({"event_table": "customers"}, "--event-table customers"), ({"user_table": "nobody"}, "--user-table"),
     ({"window": "90d"}, "at most a third"), ({"window": "soon"}, "--window"),
     ({"test": "2030-01-01"}, "--test"), ({"val": "2024-04-01"}, "--val"),
-    ({"time_formats": {("purchases", "bought_at"): "%d!%m"}}, "reads none"),
 ])
-def test_flags_that_do_not_fit_are_one_clear_error(options, message: str, tmp_path: Path):
+def test_flags_that_do_not_fit_are_one_clear_error(options, message: str, clean):
+    workspace, folder, tables = clean
     with pytest.raises(DataError, match=message):
-        made(write_shop(tmp_path / "in"), tmp_path / "out", **options)
-    assert not (tmp_path / "out").exists()
+        propose(workspace, folder, tables, InitOptions(**options))
+
+
+def test_a_format_that_reads_nothing_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="reads none"):
+        proposal_of(write_shop(tmp_path / "in"), tmp_path, time_formats={("purchases", "bought_at"): "%d!%m"})
 
 
 def test_a_taken_folder_is_left_alone(tmp_path: Path):
