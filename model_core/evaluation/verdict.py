@@ -117,7 +117,8 @@ def _reason(
     if champion is not None:
         text += f", over the best simple baseline ({baseline.name}) {baseline.gain:+.4f}"
     for check in failed:
-        text += f". Failed: {check.name} (required {check.required}; found {check.found})"
+        found = "" if check.found in text else f"; found {check.found}"
+        text += f". Failed: {check.name} (required {check.required}{found})"
     if reigning.state == "incomparable" and failed:
         text += (". The champion stays; if this model shall replace it, promote it by hand: "
                  "relrec registry promote VERSION --reason …")

@@ -15,6 +15,7 @@ from model_core.errors import ConfigError, RelrecError
 from model_core.version import __version__
 from pipelines.cli.backfill import backfill_app
 from pipelines.cli.dataset import dataset_app
+from pipelines.cli.registry import registry_app
 from pipelines.cli.runs import runs_app
 from pipelines.cli.schedule import schedule_app
 from pipelines.cli.submit import submit_app
@@ -38,6 +39,7 @@ app.add_typer(submit_app, name="submit")
 app.add_typer(backfill_app, name="backfill")
 app.add_typer(runs_app, name="runs")
 app.add_typer(schedule_app, name="schedule")
+app.add_typer(registry_app, name="registry")
 
 Dataset = Annotated[str, typer.Argument(
     help="RelBench-v3 folder, URI of one (gs://, s3://), or a Hub spec org/repo/name.", show_default=False)]

@@ -18,6 +18,7 @@ from model_core.errors import ConfigError
 from model_core.logical_date import date_text, parse_as_of
 from model_core.records import json_bytes, write_atomically
 from model_core.storage.uri import parse_location
+from pipelines.cli.gate import show_checks
 from pipelines.cli.plan import show_costs, show_forecast
 from pipelines.runs import RunRequest, run_locally
 
@@ -151,6 +152,7 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
     console.print()
     console.print(table)
     console.print(escape(verdict["reason"]))
+    show_checks(console, verdict["checks"])
     show_alarms(console, summary["data_watch"] or [])
     show_costs(console, summary, summary["epochs_done"])
     wall_s = summary["wall_s"]
@@ -164,6 +166,10 @@ def show_results(console: Console, summary: Mapping[str, Any]) -> None:
             "stored, not promoted")
     console.print(f"version [bold]{publication['version']}[/] of {summary['logical_date']}: {state}",
                   soft_wrap=True)
+    if not publication["promoted"] and publication["champion"] != publication["version"]:
+        words = ["relrec", "registry", "promote", publication["version"],
+                 "--registry", publication["registry"], "--reason", "…"]
+        console.print(f"to serve it all the same: {escape(shlex.join(words))}", soft_wrap=True)
     console.print(f"steps took {wall_s:.0f} s; report: {escape(summary['artifacts']['report_html'])}",
                   soft_wrap=True)
 
