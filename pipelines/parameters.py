@@ -6,11 +6,13 @@ setting cannot reach one of them and be forgotten in another.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
 from model_core.config import RunConfig
 from model_core.logical_date import date_name, date_text, parse_as_of
+from model_core.records import json_bytes
 from model_core.storage.pointer import caller
 
 
@@ -67,6 +69,7 @@ def pipeline_arguments(
         "checkpoint_root": checkpoint_root,
         "run_name": run_name or run_name_of(pipeline, task, as_of),
         "who": who or caller(),
+        "settings_digest": settings_digest_of(config),
         "seed": config.train.seed,
         "split_config": config.split.model_dump_json(),
         "watch_config": config.watch.model_dump_json(),
@@ -78,6 +81,17 @@ def pipeline_arguments(
         "gate_config": config.gate.model_dump_json(),
         "export_config": config.export.model_dump_json(),
     }
+
+
+def settings_digest_of(config: RunConfig) -> str:
+    """Digest of the settings that a trained model depends on.
+
+    How it is watched, judged and exported is left out: a run that is repeated with another gate
+    is still the same attempt.
+    """
+    sections = {name: getattr(config, name).model_dump(mode="json")
+                for name in ("split", "graph", "queue", "model", "train")}
+    return hashlib.sha256(json_bytes(sections)).hexdigest()
 
 
 def run_name_of(pipeline: str, task: str, as_of: str = "") -> str:

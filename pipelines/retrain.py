@@ -28,6 +28,7 @@ def retrain(
     checkpoint_root: str = "",
     run_name: str = "",
     who: str = "",
+    settings_digest: str = "",
     seed: int = 0,
     split_config: str = "{}",
     watch_config: str = "{}",
@@ -52,6 +53,8 @@ def retrain(
             gs://bucket/states; without one a lost node starts training over.
         run_name: Name of the run in the registry's log.
         who: Who runs it, for the registry's log; empty for the user and host of the publish step.
+        settings_digest: Digest of the settings that training depends on; tells a repeated run from
+            another attempt at the same date.
         seed: Seed of queue draws and bootstrap (training has its own in train_config).
         split_config: JSON of SplitConfig.
         watch_config: JSON of WatchConfig.
@@ -74,7 +77,7 @@ def retrain(
     snapshot = tables.outputs["snapshot"]
     windows = temporal_split(snapshot=snapshot, config=split_config)
     split = windows.outputs["split"]
-    reigning = load_champion(split=split, registry=registry)
+    reigning = load_champion(split=split, registry=registry, settings_digest=settings_digest)
     # What it reads is not among its inputs, so no cache can know whether that has changed.
     reigning.set_caching_options(False)
     watched = watch_data(
@@ -102,7 +105,7 @@ def retrain(
     )
     published = publish(
         bundle=exported.outputs["bundle"], report=report, data_watch=watched.outputs["data_watch"],
-        registry=registry, run_name=run_name, who=who,
+        registry=registry, run_name=run_name, who=who, settings_digest=settings_digest,
     )
     return {
         "ingest": tables, "temporal_split": windows, "load_champion": reigning,

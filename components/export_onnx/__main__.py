@@ -20,6 +20,7 @@ def export_onnx(
         config: JSON of ExportConfig.
     """
     from model_core.config import ExportConfig, parse_section
+    from model_core.evaluation.gate import CHAMPION
     from model_core.evaluation.record import Report
     from model_core.export.bundle import export_bundle
     from model_core.graph.temporal_graph import TemporalGraph
@@ -29,7 +30,8 @@ def export_onnx(
     exported = export_bundle(
         Checkpoint.open(checkpoint, verify="digest"), TemporalGraph.open(graph, verify="digest"),
         Split.open(split, verify="digest"), parse_section(ExportConfig, config), Path(bundle),
-        metrics=Report.open(report, verify="digest").metrics,
+        # The card is part of the bundle, whose digest must not depend on what it was compared with.
+        metrics=[row for row in Report.open(report, verify="digest").metrics if row["model"] != CHAMPION],
     )
     return {"bundle": {"digest": exported.record.digest}}
 

@@ -19,6 +19,7 @@ def publish(
     publication: Output,
     run_name: str = "",
     who: str = "",
+    settings_digest: str = "",
 ) -> Metadata:
     """Store the bundle under a version; move the champion pointer only if every rule is met.
 
@@ -30,6 +31,7 @@ def publish(
         publication: What was published and who is champion now (JSON).
         run_name: Name of the run, kept in the registry's log.
         who: Who runs it, kept in the registry's log; empty for the step's own user@host.
+        settings_digest: As load_champion was given it, kept with the version.
     """
     from dataclasses import asdict
 
@@ -38,7 +40,7 @@ def publish(
     from model_core.logical_date import date_name, date_text
     from model_core.records import json_bytes, write_atomically
     from model_core.serving.bundle import Bundle
-    from model_core.storage.champion import DATA
+    from model_core.storage.champion import DATA, run_key
     from model_core.storage.pointer import caller
     from model_core.storage.registry import Registry
     from model_core.watch.record import DataWatch
@@ -52,7 +54,8 @@ def publish(
         Path(bundle), verdict=asdict(verdict), logical_date=date_text(judged.logical_time),
         run_info={**judged.facts["context"], "run_name": name,
                   "report_digest": judged.record.digest, "figures": judged.deciding_figures(),
-                  "inputs_digest": _inputs_digest(Path(bundle), judged.facts["digests"])},
+                  "inputs_digest": _inputs_digest(Path(bundle), judged.facts["digests"]),
+                  "run_key": run_key(settings_digest, judged.facts["digests"]["split"], code_digest())},
         now=int(time.time()), who=who or caller(), judged_against=verdict.champion,
         extra={DATA: DataWatch.open(data_watch, verify="digest").statistics_file.read_bytes()},
     )

@@ -14,6 +14,7 @@ def publish(
     publication: dsl.Output[dsl.Artifact],
     run_name: str = "",
     who: str = "",
+    settings_digest: str = "",
 ):
     """Store the bundle under a version; move the champion pointer only if every rule is met.
 
@@ -25,6 +26,7 @@ def publish(
         publication: What was published and who is champion now (JSON).
         run_name: Name of the run, kept in the registry's log.
         who: Who runs it, kept in the registry's log; empty for the step's own user@host.
+        settings_digest: As load_champion was given it, kept with the version.
     """
     return dsl.ContainerSpec(
         image=image("serve"),

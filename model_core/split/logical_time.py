@@ -7,10 +7,7 @@ time and nothing else of it, in an image without pyarrow.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from model_core.records import open_record
 
 KIND, SCHEMA_VERSION = "split", 1
 
@@ -27,11 +24,3 @@ def logical_time_of(meta: Mapping[str, Any]) -> int:
     """
     return meta["test_time"] if meta["as_of"] is None else meta["as_of"]
 
-
-def read_logical_time(path: Path | str) -> int:
-    """The moment that a split record stands for; its manifest alone is read.
-
-    Raises:
-        ArtifactError: It is no split, or a damaged one.
-    """
-    return logical_time_of(open_record(path, KIND, SCHEMA_VERSION).meta)

@@ -1,12 +1,14 @@
 """The champion as a record: what a run is compared with, and what it may start from.
 
 A run sees the champion *as of its logical date*: the newest pointer whose model stands for
-an earlier moment. A run that is repeated therefore sees the same champion before and after
-its own promotion, and a backfilled run sees the one of its time.
+an earlier moment, or for the same one but comes from other settings. A run that is repeated
+therefore sees the same champion before and after its own promotion, a backfilled run sees
+the one of its time, and two attempts at one date are compared.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -17,7 +19,7 @@ from typing import Any, Literal
 
 from model_core.errors import ArtifactError, RegistryError, StorageError
 from model_core.logical_date import date_text
-from model_core.records import Record, open_record, write_record
+from model_core.records import Record, json_bytes, open_record, write_record
 from model_core.storage.pointer import Champion, logical_seconds
 from model_core.storage.registry import Registry
 
@@ -71,30 +73,57 @@ class ChampionRecord:
         return json.loads(self.record.file(DATA).read_bytes())
 
 
-def champion_before(registry: Registry, logical_time: int) -> Champion | None:
+def run_key(settings_digest: str, split_digest: str, code_digest: str) -> str:
+    """What tells a repeated run from another attempt at the same date; empty where nothing does.
+
+    Args:
+        settings_digest: Of all that a user sets and training depends on; may be empty.
+        split_digest: Of the split record, and so of the data.
+        code_digest: Of the code.
+    """
+    if not settings_digest:
+        return ""
+    return hashlib.sha256(json_bytes([settings_digest, split_digest, code_digest])).hexdigest()
+
+
+def champion_before(registry: Registry, logical_time: int, key: str = "") -> Champion | None:
     """The pointer that a run of a logical date is compared with.
 
     Args:
         registry: Where to look.
         logical_time: The run's moment, UTC seconds.
+        key: The run's ``run_key``; empty: only models of earlier moments count.
 
     Returns:
-        The newest pointer, up to the present one, whose model stands for an earlier moment;
-        None where there is none.
+        The newest pointer, up to the present one, whose model stands for an earlier moment, or
+        for the same one with another key; None where there is none.
 
     Raises:
         RegistryError: The pointer is not readable.
     """
-    times: dict[str, int] = {}
+    seen: set[str] = set()
     for entry in registry.newest_first():
-        if entry.version not in times:
-            times[entry.version] = logical_seconds(_logical_date(registry, entry.version))
-        if times[entry.version] < logical_time:
+        if entry.version in seen:
+            continue
+        seen.add(entry.version)
+        moment = logical_seconds(_logical_date(registry, entry.version))
+        if moment < logical_time or (moment == logical_time and _is_of_another(registry, entry, key)):
             return entry
     return None
 
 
-def write_champion(registry: Registry, logical_time: int, out: Path) -> ChampionRecord:
+def _is_of_another(registry: Registry, entry: Champion, key: str) -> bool:
+    """Whether a model of the same date comes from another run than the one that asks."""
+    try:
+        other = registry.version_info(entry.version)["run_info"].get("run_key")
+    except (RegistryError, KeyError):
+        return False
+    return bool(key and other and key != other)
+
+
+def write_champion(
+    registry: Registry, logical_time: int, out: Path, key: str = ""
+) -> ChampionRecord:
     """Write the champion as of a logical date as a record.
 
     A champion that cannot be read is no fault of the run: the record says so, and the gate
@@ -104,12 +133,13 @@ def write_champion(registry: Registry, logical_time: int, out: Path) -> Champion
         registry: Where to look; its schema version is the one that this release reads.
         logical_time: The run's moment, UTC seconds.
         out: Directory of the record.
+        key: The run's ``run_key``, as for ``champion_before``.
 
     Raises:
         RegistryError: The pointer is not readable.
         StorageError: The registry cannot be reached.
     """
-    champion = champion_before(registry, logical_time)
+    champion = champion_before(registry, logical_time, key)
     with write_record(out, KIND, SCHEMA_VERSION) as (folder, meta):
         meta.update(state="none", version=None, logical_date=None, promoted_at=None, problem=None)
         if champion is not None:

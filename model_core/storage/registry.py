@@ -146,8 +146,8 @@ class Registry(Versions):
             return (f"the champion {reigning} stands for a later date ({date}) than this model "
                     f"({logical_date})")
         if logical_seconds(date) == seconds and judged_against not in (UNCOMPARED, reigning):
-            return (f"the champion {reigning} stands for the same date ({date}), and a run is compared with "
-                    f"champions of earlier dates only")
+            return (f"the champion {reigning} stands for the same date ({date}) and was not compared with "
+                    "this model; run the same command again to do so")
         return None
 
     def promote(self, version: str, *, reason: str, who: str, now: int) -> Champion:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from model_core.errors import RegistryError, StorageError
 from model_core.logical_date import date_text
 from model_core.records import write_record
-from model_core.storage.champion import ChampionRecord, champion_before, write_champion
+from model_core.storage.champion import ChampionRecord, champion_before, run_key, write_champion
 from model_core.storage.local import LocalStore
 from model_core.storage.pointer import Champion, logical_seconds
 from model_core.storage.registry import Registry
-from tests.storage.test_registry import NO, publish
+from tests.storage.test_registry import NO, YES, bundle, publish
 
 DAYS = [logical_seconds(f"2011-11-{day}") for day in (25, 26, 27, 28)]
 
@@ -41,6 +41,19 @@ def test_a_repeated_run_sees_the_same_champion_before_and_after_its_promotion(tm
     after = write_champion(registry, DAYS[1], tmp_path / "after")
     assert before.version == after.version == first
     assert before.record.digest == after.record.digest
+
+
+def test_another_attempt_at_the_same_date_is_compared_and_a_repeated_one_is_not(tmp_path):
+    registry, (first,) = filled(tmp_path, "2011-11-25")
+    ours, theirs = (run_key(settings, "s", "c") for settings in ("a", "b"))
+    second = registry.publish(bundle(tmp_path, "x"), verdict=YES, logical_date="2011-11-26",
+                              run_info={"run_key": ours}, now=1).version
+    assert champion_before(registry, DAYS[1], ours).version == first
+    assert champion_before(registry, DAYS[1], theirs).version == second
+    assert champion_before(registry, DAYS[1]).version == first
+    assert champion_before(registry, DAYS[0], theirs) is None, "of a version without key nothing is known"
+    assert run_key("", "s", "c") == ""
+    assert len({run_key("a", "s", "c"), run_key("a", "t", "c"), run_key("a", "s", "d")}) == 3
 
 
 def test_two_runs_of_a_day_are_told_apart(tmp_path):
