@@ -36,7 +36,7 @@ def test_every_section_of_the_settings_arrives():
         assert json.loads(plain[f"{section}_config"]) == getattr(RunConfig(), section).model_dump(mode="json")
     changed = arguments(config=parse_overrides(["train.seed=7", "queue.size=9"]))
     differs = {name for name in plain if plain[name] != changed[name]}
-    assert differs == {"seed", "queue_config", "train_config"}
+    assert differs == {"seed", "queue_config", "train_config", "settings_digest"}
 
 
 @pytest.mark.parametrize("text", ["2011-11-25", "2011-11-25T00:00:00Z", "2011-11-25T01:00:00+01:00",
