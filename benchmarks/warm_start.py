@@ -59,6 +59,8 @@ from model_core.training.trainer import train
 from model_core.training.transfer import champion_scorer
 
 SIDES = ("cold", "warm", "carried")
+#: Sections of the settings that a model's weights depend on.
+SEEN = ("split", "graph", "queue", "model", "train")
 DAY_S = 86_400
 
 
@@ -89,7 +91,7 @@ class Series:
 
     def key(self, date: int, side: str) -> str:
         """What makes two runs the same; a warm one also depends on where its line began."""
-        config = self.config.model_dump(mode="json", exclude={"evaluate", "export"})
+        config = self.config.model_dump(mode="json", include=set(SEEN))
         if side == "cold":
             config["train"] = {name: value for name, value in config["train"].items()
                                if not name.startswith("warm_")}
