@@ -27,9 +27,10 @@ def load_champion(
     from model_core.storage.registry import Registry
 
     windows = open_record(split, KIND, SPLIT_VERSION)
-    found = write_champion(
-        Registry(registry, schema_version=SCHEMA_VERSION), logical_time_of(windows.meta), Path(champion),
-        run_key(settings_digest, windows.digest, code_digest()))
+    models = Registry(registry, schema_version=SCHEMA_VERSION)
+    models.check_subject(windows.meta)  # publish would refuse it, too, but only after training
+    found = write_champion(models, logical_time_of(windows.meta), Path(champion),
+                           run_key(settings_digest, windows.digest, code_digest()))
     print({"none": "no champion to compare with",
            "loaded": f"champion {found.version} of {found.logical_date}",
            "unreadable": f"champion {found.version} cannot be read: {found.problem}"}[found.state])

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components._images import code_digest
 from components._step import Input, Metadata, Output, run_step
@@ -54,7 +55,7 @@ def publish(
         Path(bundle), verdict=asdict(verdict), logical_date=date_text(judged.logical_time),
         run_info={**judged.facts["context"], "run_name": name,
                   "report_digest": judged.record.digest, "figures": judged.deciding_figures(),
-                  "inputs_digest": _inputs_digest(Path(bundle), judged.facts["digests"]),
+                  "inputs_digest": _inputs_digest(Path(bundle), judged.facts),
                   "run_key": run_key(settings_digest, judged.facts["digests"]["split"], code_digest())},
         now=int(time.time()), who=who or caller(), judged_against=verdict.champion,
         extra={DATA: DataWatch.open(data_watch, verify="digest").statistics_file.read_bytes()},
@@ -68,13 +69,16 @@ def publish(
     return {"publication": {"version": done.version, "promoted": str(done.promoted).lower()}}
 
 
-def _inputs_digest(bundle: Path, digests: Mapping[str, str]) -> str:
+def _inputs_digest(bundle: Path, facts: Mapping[str, Any]) -> str:
     """Digest of all that decides what a run computes: a GPU may round it to other weights."""
     from model_core.records import json_bytes
 
+    digests = facts["digests"]
     return hashlib.sha256(json_bytes({
         "code": code_digest(), "settings": json.loads((bundle / "config.json").read_bytes()),
         "data": {name: digests.get(name) for name in ("graph", "split", "negative_queue")},
+        # After a rollback a warm start of the same date begins elsewhere, and is another model.
+        "start": (facts.get("start") or {}).get("bundle"),
     })).hexdigest()
 
 
