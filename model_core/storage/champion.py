@@ -12,7 +12,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from typing import Any, Literal
 from model_core.errors import ArtifactError, RegistryError, StorageError
 from model_core.logical_date import date_text
 from model_core.records import Record, json_bytes, open_record, write_record
-from model_core.storage.pointer import Champion, logical_seconds
+from model_core.storage.pointer import Champion
 from model_core.storage.registry import Registry
 
 KIND, SCHEMA_VERSION = "champion", 1
@@ -106,7 +105,7 @@ def champion_before(registry: Registry, logical_time: int, key: str = "") -> Cha
         if entry.version in seen:
             continue
         seen.add(entry.version)
-        moment = logical_seconds(_logical_date(registry, entry.version))
+        moment = registry.logical_time(entry.version)
         if moment < logical_time or (moment == logical_time and _is_of_another(registry, entry, key)):
             return entry
     return None
@@ -116,7 +115,7 @@ def _is_of_another(registry: Registry, entry: Champion, key: str) -> bool:
     """Whether a model of the same date comes from another run than the one that asks."""
     try:
         other = registry.version_info(entry.version)["run_info"].get("run_key")
-    except (RegistryError, KeyError):
+    except RegistryError:
         return False
     return bool(key and other and key != other)
 
@@ -147,7 +146,7 @@ def write_champion(
             meta.update(
                 state="unreadable" if problem else "loaded", problem=problem,
                 version=champion.version, promoted_at=champion.promoted_at,
-                logical_date=date_text(logical_seconds(_logical_date(registry, champion.version))))
+                logical_date=date_text(registry.logical_time(champion.version)))
     return ChampionRecord.open(out)
 
 
@@ -174,10 +173,3 @@ def _without_place(error: ArtifactError | RegistryError | StorageError, folder: 
     where = inside.partition("/")[2] if found else error.where
     return f"{where}: expected {error.expected}, found {error.found}"
 
-
-def _logical_date(registry: Registry, version: str) -> str:
-    try:
-        info: Mapping[str, Any] = registry.version_info(version)
-        return str(info["logical_date"])
-    except (RegistryError, KeyError):
-        return version.rpartition("-")[0]  # a version's name begins with its date; the rest may be gone

@@ -19,6 +19,11 @@ from model_core.records import json_bytes
 
 POINTER, LOG = "champion.json", "log"
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    "serial": (int,), "version": (str,), "previous": (str, type(None)), "promoted_at": (int,),
+    "reason": (str,), "who": (str,), "run": (str,), "action": (str,), "collected_at": (int,),
+}
+
 
 @dataclass(frozen=True)
 class Champion:
@@ -33,7 +38,7 @@ class Champion:
         who: Who moved it: ``user@host``, or what the caller of a run said. Empty in old entries.
         run: Name of the run that moved it; empty for a move by hand and in old entries.
         action: ``publish``, ``promote`` or ``rollback``.
-        collected_at: When versions were last removed under this pointer, UTC seconds, or 0.
+        collected_at: When versions were last removed from the registry, UTC seconds; 0 for never.
     """
 
     serial: int
@@ -62,8 +67,9 @@ class Champion:
                 raise TypeError(f"a {type(value).__name__}")
             # What a later release added is no reason not to read the rest.
             champion = cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
-            if not isinstance(champion.serial, int) or not isinstance(champion.version, str):
-                raise TypeError("serial is not a number or version not a string")
+            for name, kinds in _KINDS.items():
+                if not isinstance(getattr(champion, name), kinds):
+                    raise TypeError(f"{name} is {getattr(champion, name)!r}")
         except (TypeError, ValueError) as error:
             raise RegistryError(
                 key, "a champion pointer (serial, version, previous, promoted_at, reason)", str(error),

@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from model_core.errors import RegistryError
+from model_core.logical_date import date_text
 from model_core.records import open_record
 from model_core.storage.object_store import ABSENT
 from model_core.storage.pointer import LOG, POINTER, Champion, log_key, logical_seconds
@@ -99,7 +101,7 @@ class Registry(Versions):
                                 "pass the verdict that evaluate wrote")
         seconds = logical_seconds(logical_date)
         record = open_record(bundle_dir, self.kind, self.schema_version, verify="digest")
-        self._check_subject(run_info)
+        self.check_subject(run_info)
         known = self._find(record.digest)
         version = known or self._store_version(record.path, record.digest, logical_date, {
             "digest": record.digest, "verdict": dict(verdict), "created_at": now,
@@ -111,7 +113,9 @@ class Registry(Versions):
         reason = str(verdict.get("reason") or "the verdict gives no reason")
         if not verdict["promote"]:
             return Publication(version, False, before, before, reason)
-        if self._was_champion(version, run_info.get("inputs_digest"), is_new=known is None):
+        # What was removed and is stored again may have been champion before.
+        is_new = known is None and not (champion and champion.collected_at)
+        if self._was_champion(version, run_info.get("inputs_digest"), is_new=is_new):
             return Publication(version, False, before, before, "it was promoted before")
         if before is not None:
             refusal = self._precedence(before, seconds, logical_date, judged_against)
@@ -141,13 +145,13 @@ class Registry(Versions):
         self, reigning: str, seconds: int, logical_date: str, judged_against: str | None
     ) -> str | None:
         """Why the champion's date lets no other model in its place, or None."""
-        date = self.version_info(reigning)["logical_date"]
-        if logical_seconds(date) > seconds:
-            return (f"the champion {reigning} stands for a later date ({date}) than this model "
+        moment = self.logical_time(reigning)
+        if moment > seconds:
+            return (f"the champion {reigning} stands for a later date ({date_text(moment)}) than this model "
                     f"({logical_date})")
-        if logical_seconds(date) == seconds and judged_against not in (UNCOMPARED, reigning):
-            return (f"the champion {reigning} stands for the same date ({date}) and was not compared with "
-                    "this model; run the same command again to do so")
+        if moment == seconds and judged_against not in (UNCOMPARED, reigning):
+            return (f"the champion {reigning} stands for the same date ({logical_date}) and was not compared "
+                    "with this model; run the same command again to do so")
         return None
 
     def promote(self, version: str, *, reason: str, who: str, now: int) -> Champion:
@@ -197,11 +201,30 @@ class Registry(Versions):
         champion, generation = self._pointer()
         target = self.rollback_target(champion)
         assert champion is not None
-        before = next((entry.previous for entry in self.newest_first() if entry.version == target), None)
+        before = self._previous_of(target)
         if not self._move(champion, generation, target, before, now=now, reason=reason, who=who, run="",
                           action="rollback"):
             raise self._lost(target, champion.version)
         return self._present()
+
+    def _previous_of(self, target: str) -> str | None:
+        """Where a further rollback leads: the champion that the target once replaced."""
+        standing = list(islice(self._standing(), 2))
+        if len(standing) > 1 and standing[1].version == target:
+            return standing[1].previous
+        # Old entries do not say that they were rollbacks; no version became champion twice then.
+        return next((entry.previous for entry in self.newest_first() if entry.version == target), None)
+
+    def _standing(self) -> Iterator[Champion]:
+        """Promotions that no rollback took back, the present champion's first."""
+        taken_back = 0
+        for entry in self.newest_first():
+            if entry.action == "rollback":
+                taken_back += 1
+            elif taken_back:
+                taken_back -= 1
+            else:
+                yield entry
 
     def rollback_target(self, champion: Champion | None) -> str:
         """The version that a rollback from a pointer would go to.
@@ -257,7 +280,8 @@ class Registry(Versions):
         """Compare-and-swap of the pointer; False if another writer was first."""
         if old is not None:
             self._log(old)
-        new = Champion(old.serial + 1 if old else 1, version, previous, now, reason, who, run, action)
+        new = Champion(old.serial + 1 if old else 1, version, previous, now, reason, who, run, action,
+                       collected_at=old.collected_at if old else 0)
         if not self.store.write_if(POINTER, new.to_bytes(), generation):
             return False
         self._log(new)

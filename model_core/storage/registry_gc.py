@@ -138,7 +138,7 @@ def collect(registry: Registry, plan: GcPlan, *, now: int) -> GcPlan:
     except BaseException:
         _put_back(registry, infos)
         raise
-    for version, why in _needed(registry, 1).items():
+    for version, why in _needed(registry, 0).items():
         if version in infos:  # promoted after the plan was made
             _put_back(registry, {version: infos[version]})
             kept[version] = why

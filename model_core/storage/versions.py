@@ -16,6 +16,10 @@ from model_core.storage.pointer import logical_seconds, parse_json
 
 VERSIONS, VERSION = "versions", "version.json"
 
+_KINDS: dict[str, type] = {
+    "digest": str, "verdict": dict, "created_at": int, "logical_date": str, "run_info": dict,
+}
+
 
 class Versions:
     """The stored versions of one kind of record.
@@ -43,14 +47,30 @@ class Versions:
         """What was stored with a version: digest, verdict, created_at, run_info.
 
         Raises:
-            RegistryError: There is no such version.
+            RegistryError: There is no such version, or its file is damaged.
         """
         key = info_key(version)
         data, generation = self.store.read(key)
         if generation == ABSENT:
             raise RegistryError("registry", f"one of the versions {self.versions()}", repr(version),
                                 "pass a version that the registry lists")
-        return parse_json(key, data)
+        info = parse_json(key, data)
+        wrong = [name for name, kind in _KINDS.items() if not isinstance(info.get(name), kind)]
+        if wrong:
+            raise RegistryError(key, f"values of {', '.join(_KINDS)}", f"no proper one of {wrong}",
+                                "restore the file from a backup, or remove this version and publish again")
+        return info
+
+    def logical_time(self, version: str) -> int:
+        """The moment that a version stands for, UTC seconds, even if nothing but its name is left.
+
+        Raises:
+            RegistryError: Neither its file nor its name says so.
+        """
+        try:
+            return logical_seconds(self.version_info(version)["logical_date"])
+        except RegistryError:
+            return logical_seconds(version.rpartition("-")[0])
 
     def extra(self, version: str, name: str) -> bytes | None:
         """A file that was stored beside a version's bundle, or None."""
@@ -64,8 +84,15 @@ class Versions:
         open_record(out, self.kind, self.schema_version, verify="digest")
         return out
 
-    def _check_subject(self, run_info: Mapping[str, Any]) -> None:
-        """A registry serves one dataset and task: one pointer cannot stand for two."""
+    def check_subject(self, run_info: Mapping[str, Any]) -> None:
+        """A registry serves one dataset and task: one pointer cannot stand for two.
+
+        Args:
+            run_info: Its ``dataset`` and ``task`` are looked at, where it has them.
+
+        Raises:
+            RegistryError: It holds models of another dataset or task.
+        """
         subject = {name: run_info[name] for name in ("dataset", "task") if name in run_info}
         for version in self.versions()[:1]:
             known = self.version_info(version)["run_info"]

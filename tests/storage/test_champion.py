@@ -82,7 +82,7 @@ def test_of_any_history_the_newest_pointer_of_an_earlier_date_counts(days, asked
             return reversed([Champion(n + 1, f"{n}", None, 0, "") for n in range(len(days))])
 
         def version_info(self, version):
-            return {"logical_date": date_text(DAYS[0] + 86_400 * days[int(version)])}
+            return {"logical_date": date_text(DAYS[0] + 86_400 * days[int(version)]), "run_info": {}}
 
     found = version_before(Told(LocalStore("/nowhere")), DAYS[0] + 86_400 * asked)
     earlier = [str(n) for n, day in enumerate(days) if day < asked]

@@ -115,6 +115,32 @@ def test_rollback_walks_back(tmp_path):
     assert not publish(registry, tmp_path, "c").promoted
 
 
+def test_a_rollback_leads_past_what_was_taken_back_whatever_was_promoted_twice(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    first, second = (publish(registry, tmp_path, name).version for name in "ab")
+    registry.promote(first, reason="by hand", who="ann", now=3)
+    assert registry.rollback(now=4).version == second
+    assert registry.rollback(now=5).version == first
+    with pytest.raises(RegistryError, match="a champion before"):
+        registry.rollback(now=6)
+    third = publish(registry, tmp_path, "c").version
+    registry.promote(second, reason="by hand", who="ann", now=7)
+    assert [registry.rollback(now=8).version, registry.rollback(now=9).version] == [third, first]
+
+
+def test_rollbacks_through_a_log_of_an_older_release(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    names = [publish(registry, tmp_path, name).version for name in "abc"]
+    registry.rollback(now=10)
+    for path in [tmp_path / "registry" / "champion.json", *(tmp_path / "registry" / "log").iterdir()]:
+        entry = json.loads(path.read_bytes())
+        path.write_text(json.dumps({name: entry[name] for name in (
+            "serial", "version", "previous", "promoted_at", "reason")}))
+    assert registry.rollback(now=11).version == names[0]
+    with pytest.raises(RegistryError, match="a champion before"):
+        registry.rollback(now=12)
+
+
 class Meeting(LocalStore):
     """All writers of the pointer meet just before they write."""
 
@@ -271,7 +297,9 @@ def test_damage_is_named_with_its_fix(tmp_path):
     version = publish(registry, tmp_path, "a").version
     pointer = tmp_path / "registry" / "champion.json"
     good = pointer.read_bytes()
-    for bad in (b"", b"{}", b"[]", b'{"serial": "x"}', good[:-20]):
+    for bad in (b"", b"{}", b"[]", b'{"serial": "x"}', good[:-20],
+                *(json.dumps(json.loads(good) | wrong).encode() for wrong in (
+                    {"previous": 3}, {"promoted_at": None}, {"version": None}, {"reason": ["r"]}))):
         pointer.write_bytes(bad)
         with pytest.raises(RegistryError, match=r"log/ over champion\.json"):
             registry.champion()
@@ -284,6 +312,37 @@ def test_damage_is_named_with_its_fix(tmp_path):
     stored.write_text("z")
     with pytest.raises(ArtifactError, match="SHA-256"):
         registry.fetch(version, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("damage", [b"{}", b"[]", b"", {"logical_date": 5}, {"run_info": None}])
+def test_a_damaged_version_file_is_named(tmp_path, damage):
+    registry = Registry(tmp_path / "registry")
+    first, second = (publish(registry, tmp_path, name, date=date).version
+                     for name, date in (("a", "2011-11-24"), ("b", "2011-11-25")))
+    path = tmp_path / "registry" / "versions" / second / "version.json"
+    path.write_bytes(damage if isinstance(damage, bytes) else json.dumps(
+        json.loads(path.read_bytes()) | damage).encode())
+    before = registry.champion()
+    for ask in (lambda: registry.version_info(second), lambda: registry.fetch(second, tmp_path / "copy"),
+                lambda: registry.promote(second, reason="r", who="", now=1)):
+        with pytest.raises(RegistryError, match=f"{second}/version.json.*restore the file"):
+            ask()
+    assert registry.champion() == before
+    registry.promote(first, reason="the way out", who="", now=2)
+
+
+def test_a_champion_that_is_gone_stands_for_the_date_in_its_name(tmp_path):
+    registry = Registry(tmp_path / "registry")
+    gone = publish(registry, tmp_path, "a").version
+    registry.store.delete(f"versions/{gone}/version.json")
+    earlier = publish(registry, tmp_path, "b", date="2011-11-24", judged_against=None)
+    assert (earlier.promoted, earlier.champion) == (False, gone)
+    assert "later date (2011-11-25" in earlier.reason
+    later = publish(registry, tmp_path, "c", date="2011-11-26", judged_against=gone)
+    assert (later.promoted, later.previous) == (True, gone)
+    with pytest.raises(RegistryError, match="one of the versions"):
+        registry.rollback(now=5)
+    assert registry.champion().version == later.version
 
 
 def test_bad_arguments(tmp_path):

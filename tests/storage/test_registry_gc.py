@@ -1,7 +1,7 @@
 """Old versions go; nothing that is served, or that a rollback needs, ever does."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model_core.errors import RegistryError
@@ -96,6 +96,18 @@ def test_limits_below_zero_are_refused(tmp_path):
         plan_gc(Registry(tmp_path / "registry"), keep=-1, older_than_s=0, now=0)
 
 
+def test_a_run_repeated_after_its_version_was_removed_is_not_promoted_again(tmp_path):
+    registry, versions = filled(tmp_path, [YES, YES])
+    registry.rollback(now=2 * DAY)
+    collect(registry, plan_gc(registry, keep=0, older_than_s=0, now=LATER), now=LATER)
+    assert registry.versions() == versions[:1]
+    again = publish(registry, tmp_path, "1", YES, now=LATER, date=date(1))
+    assert (again.version, again.promoted) == (versions[1], False)
+    assert again.reason == "it was promoted before"
+    publish(registry, tmp_path, "2", YES, now=LATER, date=date(2))
+    assert registry.champion().collected_at == LATER, "still known after the next move"
+
+
 class Interrupting(LocalStore):
     """Calls a function just before the n-th write of the pointer or deletion."""
 
@@ -171,6 +183,7 @@ def test_a_collection_that_fails_puts_back_what_it_hid(tmp_path):
 
 
 @settings(max_examples=20, deadline=None)
+@example([YES, YES, "rollback", NO], 0, 0)
 @given(st.lists(st.sampled_from([YES, NO, "rollback"]), min_size=1, max_size=7), st.integers(0, 3),
        st.integers(0, 9))
 def test_whatever_happened_champion_and_rollback_survive(tmp_path_factory, happened, keep, old_days):
