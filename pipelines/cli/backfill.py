@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,7 +37,7 @@ def backfill_retrain(
     every: Annotated[str, typer.Option(
         metavar="STEP", help="Distance of the dates: hours, days or weeks, such as 6h, 1d or 2w.")] = "1d",
     model: Model = "contextgnn",
-    root: Annotated[Path | None, typer.Option(
+    root: Annotated[str | None, typer.Option(
         help="Directory of state and results; each date has a folder in it. "
              "[default: runs/DATASET/TASK/backfill]", show_default=False)] = None,
     registry: Annotated[str | None, typer.Option(

@@ -39,7 +39,7 @@ class Asked:
     end: str
     every: str
     model: str
-    root: Path | None
+    root: str | None
     registry: str | None
     settings: tuple[str, ...]
     parallel: int
@@ -78,13 +78,15 @@ def backfill(asked: Asked) -> int:
                   f"{dates[0].short} to {dates[-1].short}, every {wanted.every} → {escape(str(wanted.root))}",
                   soft_wrap=True)
     screen = BackfillScreen(console, wanted)
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
         entries = run_backfill(wanted, fingerprint, runner, screen, keep_going=asked.keep_going)
     except KeyboardInterrupt:
         interrupted = True
         entries = list(plan_backfill(wanted, fingerprint)[0].of(dates))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     show_table(console, entries)
     _show_end(console, wanted, entries)
     if asked.as_json:
@@ -93,11 +95,11 @@ def backfill(asked: Asked) -> int:
 
 
 def _backfill(asked: Asked, config: RunConfig, dates: tuple[LogicalDate, ...]) -> Backfill:
-    root = (asked.root or Path("runs") / Path(asked.dataset).name / asked.task / "backfill")
-    if is_remote(str(root)):
-        raise ConfigError("--root", "a directory of this machine", str(root),
+    place = asked.root or str(Path("runs") / Path(asked.dataset).name / asked.task / "backfill")
+    if is_remote(place):
+        raise ConfigError("--root", "a directory of this machine", place,
                           "pass one; models and, on a cluster, artifacts may lie in an object store")
-    root = root.resolve()
+    root = Path(parse_location(place, "--root").path).resolve()
     if asked.registry is None and asked.runner == "kubeflow":
         raise ConfigError("--registry", "the URI of the registry that the cluster writes", "none", "pass it")
     location = parse_location(asked.registry, "--registry") if asked.registry else None
@@ -111,7 +113,9 @@ def _runner(asked: Asked, wanted: Backfill) -> DateRunner:
     if wanted.runner == "kubeflow":
         from pipelines.backfill.cluster import ClusterRunner
         from pipelines.cli.submit import retraining
+        from pipelines.targets.kubeflow.submit import check_reachable
 
+        check_reachable(asked.dataset, wanted.registry, asked.checkpoint_root)
         return ClusterRunner(asked.access.load(), retraining(
             dataset=asked.dataset, task=asked.task, registry=wanted.registry, model=asked.model,
             settings=list(asked.settings), images=asked.images, allow_unpinned=asked.allow_unpinned,

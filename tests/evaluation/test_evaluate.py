@@ -123,6 +123,11 @@ def test_the_verdict_promotes_the_better_and_only_the_better(made, world, tmp_pa
                       html=tmp_path / "strict.html", seed=3, device="cpu",
                       gate=GateConfig(min_baseline_gain=between))
     assert not barred.verdict.promote
+    stored = evaluate(checkpoint(knows_all), graph, split, None, CONFIG, tmp_path / "stored",
+                      html=tmp_path / "stored.html", seed=3, device="cpu", gate=GateConfig(promote=False))
+    assert not stored.verdict.promote
+    assert [check.name for check in stored.verdict.checks if not check.passed] == ["allowed"]
+    assert "gate.promote=false" in stored.verdict.reason
 
 
 def test_the_record_opens_and_is_the_same_again(made, world, tmp_path):

@@ -1,13 +1,18 @@
 """The whole pipeline on a small shop: from tables to a published model, as a user runs it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from model_core.config import RunConfig, parse_overrides
 from model_core.errors import ConfigError
+from model_core.logical_date import parse_as_of
+from model_core.split.seeds import Split
+from model_core.storage.registry import Registry
 from model_core.tables.demo import DEMO_TASK
+from model_core.training.checkpoint import Checkpoint
 from model_core.watch.record import DataWatch
 from model_core.watch.statistics import DataStatistics
 from pipelines.compiling import STEPS
@@ -17,13 +22,15 @@ SMALL = [
     "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1", "model.num_neighbors=8",
     "train.epochs=1", "train.max_steps_per_epoch=2", "train.batch_size=64",
     "evaluate.num_bootstrap=20", "queue.size=256", "export.num_parity_users=16",
-    "split.num_train_windows=4",
+    "split.num_train_windows=4", "gate.min_baseline_gain=-1",
 ]
+#: A moment within the demo's data, not at midnight.
+AS_OF = "2023-05-20T06:30:00Z"
 
 
 def request(dataset: Path, root: Path, *settings: str, registry: Path | None = None) -> RunRequest:
     config: RunConfig = parse_overrides([*SMALL, *settings])
-    return RunRequest("retrain", str(dataset), DEMO_TASK, root, registry or root / "registry", "", config)
+    return RunRequest("retrain", str(dataset), DEMO_TASK, root, registry or root / "registry", AS_OF, config)
 
 
 def cached_steps(summary: dict) -> set[str]:
@@ -111,7 +118,7 @@ def test_publish_runs_again_where_the_registry_is_gone(finished, demo_dataset, t
 
 def test_a_changed_registry_is_not_hidden_by_the_cache(finished, demo_dataset, tmp_path):
     root, _ = finished
-    settings = request(demo_dataset, root, "gate.min_baseline_gain=-1", registry=tmp_path / "registry")
+    settings = request(demo_dataset, root, registry=tmp_path / "registry")
     first = run(settings)
     assert first["publication"]["promoted"]
     (tmp_path / "registry" / "champion.json").unlink()
@@ -119,6 +126,40 @@ def test_a_changed_registry_is_not_hidden_by_the_cache(finished, demo_dataset, t
     assert cached_steps(again) == CACHEABLE - {"publish"}
     assert again["publication"]["champion"] != first["publication"]["champion"] or (
         again["publication"]["promoted"])
+
+
+def test_everything_says_the_logical_date(finished):
+    root, summary = finished
+    assert summary["run_name"] == summary["publication"]["run_name"] == (
+        f"retrain-{DEMO_TASK}-20230520t063000")
+    assert {summary["as_of"], summary["logical_date"], summary["publication"]["logical_date"]} == {AS_OF}
+    assert summary["publication"]["version"].startswith("20230520T063000-")
+    seconds = parse_as_of(AS_OF)
+    for name in ("graph", "report", "bundle"):
+        record = json.loads((Path(summary["artifacts"][name]) / "manifest.json").read_bytes())
+        assert record["meta"]["logical_time"] == seconds, name
+    assert Split.open(summary["artifacts"]["split"]).logical_time == seconds
+    assert Checkpoint.open(summary["artifacts"]["checkpoint"]).meta["logical_time"] == seconds
+    page = (root / "report.html").read_text()
+    assert re.search(r"<title>[^<]*2023-05-20 06:30:00[^<]*</title>", page)
+    assert "Logical date 2023-05-20 06:30:00" in page
+    card = (Path(summary["artifacts"]["bundle"]) / "MODEL_CARD.md").read_text()
+    assert "Logical date: 2023-05-20 06:30:00 UTC" in card
+
+
+def test_the_same_run_under_a_fresh_root_is_the_same_version(finished, demo_dataset, tmp_path):
+    """Nothing is cached, everything is computed again; the registry sees no second model."""
+    root, first = finished
+    assert first["publication"]["promoted"]
+    again = run(request(demo_dataset, tmp_path / "fresh", registry=root / "registry"))
+    assert cached_steps(again) == set()
+    assert again["publication"]["version"] == first["publication"]["version"]
+    assert again["metrics"] == first["metrics"]
+    assert not again["publication"]["promoted"]
+    assert again["publication"]["reason"] == "it was promoted before"
+    registry = Registry(root / "registry")
+    assert registry.versions() == [first["publication"]["version"]]
+    assert [entry.version for entry in registry.history()] == registry.versions()
 
 
 def test_damaged_artifact_is_made_again(finished, demo_dataset):

@@ -51,7 +51,7 @@ def time_chart(
         True
     """
     known = [value for line in series for value in (*line.values, *line.highs) if value is not None]
-    ticks = nice_ticks(max(known, default=0.0))
+    ticks = nice_ticks(max(known, default=0.0), 6)
     span = max(times[-1] - times[0], 1)
 
     def at(place: int, value: float) -> tuple[float, float]:
