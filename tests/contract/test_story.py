@@ -7,7 +7,6 @@ the schedule's time filled in as the cluster does it.
 
 import json
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -165,7 +164,11 @@ def test_story(server, quick, cluster, shop, gcs_uri, demo_dataset, monkeypatch)
     assert [run["schedule_id"] is None for run in runs] == [False, False, True]
 
     # And one step back.
-    registry.rollback(now=int(time.time()))
+    rolled_back = CliRunner().invoke(
+        app, ["registry", "rollback", "--registry", f"{gcs_uri}/registry", "--reason", "fewer clicks"])
+    assert rolled_back.exit_code == 0, rolled_back.output
     assert registry.champion().version == first.version
+    assert [entry.action for entry in registry.history()] == ["publish", "publish", "rollback"]
+    assert all("@" in entry.who for entry in registry.history())
     relrec("schedule", "pause", f"retrain-{DEMO_TASK}")
     assert server.backend.fire(f"retrain-{DEMO_TASK}", newest) is None
