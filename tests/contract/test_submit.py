@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
@@ -41,7 +42,15 @@ def test_many_versions_and_pipelines_are_paged(client, server, submission, monke
     monkeypatch.setattr("pipelines.targets.kubeflow.listing.LARGEST_PAGE", 2)
     for index in range(5):
         ensure_version(client, "relrec-retrain", submission.yaml + f"# {index}\n")
+    # A server that filters without regard to case finds more than what is looked for.
+    for name in ("RELREC-RETRAIN", "Relrec-Retrain", "relrec-RETRAIN"):
+        server.backend.create_pipeline(json.dumps({"name": name}).encode())
+    for pipeline in list(server.backend.pipelines.values())[::-1]:
+        server.backend.pipelines[pipeline.pipeline_id] = server.backend.pipelines.pop(pipeline.pipeline_id)
+        pipeline.created_at = server.backend._time()
+    server.requests.clear()
     assert not ensure_version(client, "relrec-retrain", submission.yaml + "# 0\n").uploaded
+    assert server.requests.count("GET /pipelines") == 2
     assert len(server.backend.versions) == 5
 
 
@@ -208,6 +217,25 @@ def test_wait_survives_lost_connections(relrec, server, playing):
     assert said.err.count("still waiting") == 1
 
 
+def test_threads_leave_stdout_alone(client, server):
+    """Runs of a backfill are followed in threads, and the screen is written meanwhile."""
+    server.faults = [Fault("GET /runs", delay_s=0.01, times=None)]
+    before, seen = sys.stdout, []
+
+    def look():
+        for _ in range(5):
+            list_runs(client, limit=1)
+            seen.append(sys.stdout)
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 20
+    assert all(stream is before for stream in [*seen, sys.stdout])
+
+
 def test_waiting_gives_up_on_a_server_that_stays_away(client, server, submission):
     run = submit(client, submission).run
     server.faults = [Fault("GET /runs/", status=503, times=None)]
@@ -229,12 +257,14 @@ def test_states_left_behind_follow_the_run(client, server, submission):
     assert [step.state for step in get_run(client, run_id).steps] == ["succeeded", "succeeded"]
 
 
-def test_runs_are_listed_shown_and_cancelled(relrec, client, server, submission):
+def test_runs_are_listed_shown_and_cancelled(relrec, client, server, submission, monkeypatch):
     runs = [submit(client, submission).run.run_id for _ in range(5)]
     server.backend.set_run(runs[1], "FAILED", error="the node is gone")
     assert [run.run_id for run in list_runs(client, limit=3)] == runs[:1:-1]
     assert [run.run_id for run in list_runs(client, state="failed")] == [runs[1]]
     assert len(list_runs(client, name="RETRAIN-BUY-20261120", limit=100)) == 5
+    monkeypatch.setattr("pipelines.targets.kubeflow.runs.LARGEST_PAGE", 2)
+    assert [run.run_id for run in list_runs(client, limit=100)] == runs[::-1], "three pages"
     assert json.loads(relrec("runs", "list", "--limit", 2, "--output", "json").out)[0]["run_id"] == runs[4]
     assert runs[0] in relrec("runs", "list").out
     assert "no runs" in relrec("runs", "list", "--state", "paused").out

@@ -8,7 +8,6 @@ that change nothing, and errors that say what is wrong.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import re
 import time
@@ -208,14 +207,17 @@ class _Empty:
 
 @contextlib.contextmanager
 def talking(client: Client) -> Iterator[None]:
-    """Within this, KFP's client prints nothing, and what it cannot read is a clear error.
+    """Within this, what KFP's client cannot read is a clear error.
 
     The generated models refuse what they do not know, for example a state that a newer
     server has; that is what a mismatch of versions looks like from here.
+
+    Call no method of ``kfp.Client`` that prints (``run_pipeline``, ``upload_pipeline_version``)
+    but the service below it: stdout belongs to the commands, and cannot be put aside for
+    one thread only.
     """
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        yield
     except (ValueError, TypeError, AttributeError, ApiException) as error:
         found = " ".join(str(error).split())[:200]
         raise not_understood(

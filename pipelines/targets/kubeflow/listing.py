@@ -24,7 +24,7 @@ def predicates(**equal: str) -> str:
 
 
 def pages(
-    client: Client, list_page: Callable[..., Any], field: str, *, page_size: int = LARGEST_PAGE, **query: Any
+    client: Client, list_page: Callable[..., Any], field: str, *, page_size: int | None = None, **query: Any
 ) -> Iterator[Any]:
     """Everything that a list holds, page after page.
 
@@ -32,13 +32,13 @@ def pages(
         client: Connected client.
         list_page: Method of the client that takes ``page_token`` and ``page_size``.
         field: Where the answer holds its entries.
-        page_size: Entries per request.
+        page_size: Entries per request; by default as many as the server gives.
         query: What else the method takes.
     """
     token = ""
     while True:
         with talking(client):
-            answer = list_page(page_token=token, page_size=page_size, **query)
+            answer = list_page(page_token=token, page_size=page_size or LARGEST_PAGE, **query)
         yield from getattr(answer, field) or ()
         token = answer.next_page_token or ""
         if not token:

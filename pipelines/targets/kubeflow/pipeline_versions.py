@@ -66,8 +66,8 @@ def ensure_version(client: Client, pipeline: str, yaml: str) -> PipelineVersion:
             path.write_text(yaml, encoding="utf-8")
             try:
                 with talking(client):
-                    found = client.upload_pipeline_version(
-                        str(path), pipeline_version_name=name, pipeline_id=pipeline_id).pipeline_version_id
+                    found = client.pipeline_uploads.upload_pipeline_version(
+                        str(path), name=name, pipelineid=pipeline_id).pipeline_version_id
             except KubeflowError as error:
                 # Somebody else was first, or the answer was lost after the upload.
                 if error.status != 409 and not error.sent:

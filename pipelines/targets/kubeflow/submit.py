@@ -97,13 +97,16 @@ def submit(client: Client, submission: Submission) -> Submitted:
     version = ensure_version(client, submission.pipeline_name, submission.yaml)
     experiment_id = ensure_experiment(client, submission.experiment)
     asked_at = datetime.now(UTC)
+    body = kfp_server_api.V2beta1Run(
+        experiment_id=experiment_id, display_name=submission.run_name,
+        pipeline_version_reference=kfp_server_api.V2beta1PipelineVersionReference(
+            pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id),
+        runtime_config=kfp_server_api.V2beta1RuntimeConfig(
+            parameters=dict(submission.arguments), pipeline_root=submission.pipeline_root or None),
+        service_account=submission.service_account or None)
     try:
         with talking(client):
-            run = client.run_pipeline(
-                experiment_id, submission.run_name, params=dict(submission.arguments),
-                pipeline_id=version.pipeline_id, version_id=version.version_id,
-                pipeline_root=submission.pipeline_root or None,
-                service_account=submission.service_account or None)
+            run = client.runs.run_service_create_run(run=body)
         made = view_of(client, run)
     except KubeflowError as error:
         if not error.sent or (found := _made_meanwhile(client, submission, version, asked_at)) is None:
