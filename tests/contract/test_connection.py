@@ -120,9 +120,21 @@ def test_secrets_are_in_no_message(server, tmp_path, failure, capfd, caplog):
     failure(server, "can be run", token_command=f"/nowhere/{'x'} {CANARY}")
     failure(server, "several words", token_command=f"{sys.executable} -c \"print('{CANARY} {CANARY}')\"")
     failure(server, "quotes", token_command=f"echo '{CANARY}")
-    with pytest.raises(ConfigError, match="without credentials") as caught:
-        load_connection(host=f"https://me:{CANARY}@example.org", environment={})
-    messages = str(caught.value)
+    lines = f"{sys.executable} -c \"print('{CANARY}'); print('{CANARY}')\""
+    failure(server, "several lines", token_command=lines)
+    failure(server, "one token", "other characters", token_command="printf '\\377'")
+    failure(server, "such as http", proxy=f"http://me:a/{CANARY}@127.0.0.1:9")
+    messages = ""
+    for slip in ("{}", "a/{}", "a#{}", "{}?", "{}@["):  # some are no part of the netloc
+        with pytest.raises(ConfigError, match="without credentials") as caught:
+            load_connection(host=f"https://me:{slip.format(CANARY)}@example.org", environment={})
+        messages += str(caught.value)
+    with pytest.raises(ConfigError, match=r"before any \?") as caught:
+        load_connection(host=f"https://h/?token={CANARY}", environment={})
+    messages += str(caught.value)
+    with pytest.raises(ConfigError, match="found token_command and token_file") as caught:
+        load_connection(host="h", token_command=CANARY, token_file=Path("t"), environment={})
+    messages += str(caught.value)
     file = tmp_path / "bad.yaml"
     file.write_text(f"proxy: [http://me:{CANARY}@h\n")
     with pytest.raises(ConfigError, match="YAML") as caught:
@@ -150,6 +162,12 @@ def test_wrong_host_refused_timeout_and_web_page(server, failure):
     server.faults = [Fault("GET /healthz", drop="before", times=None)]
     failure(server, "connection was lost", attempts=2)
     assert server.requests.count("GET /healthz") >= 4
+
+
+def test_a_token_command_that_hangs_is_ended(server, failure, monkeypatch):
+    monkeypatch.setattr("pipelines.targets.kubeflow.tokens._COMMAND_TIMEOUT_S", 0.2)
+    # A child of the command keeps its output open; nobody waits for that.
+    failure(server, "sh still running", token_command="sh -c 'sleep 5 & sleep 5'")
 
 
 @pytest.mark.parametrize(("status", "words"), [

@@ -117,9 +117,9 @@ def _tokens(connection: Connection) -> Tokens | None:
 def _proxy(url: str) -> tuple[str, dict[str, str] | None]:
     """A proxy's URL without credentials, and the header that holds them."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
-    if not parts.hostname:
+    if not parts.hostname or "@" in parts.path + parts.query + parts.fragment:
         raise ConfigError("proxy", "a URL such as http://proxy.example.org:3128", "another text",
-                          "correct it")
+                          "correct it; in a password write / as %2F, # as %23, ? as %3F and @ as %40")
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if parts.username is None:
         return address, None

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from model_core.config import Section, parse_section
 from model_core.errors import ConfigError
@@ -53,15 +53,6 @@ class ConnectionFile(Section):
     attempts: int = Field(4, ge=1, le=20, description="Of requests that change nothing.")
     retry_pause_s: float = Field(0.5, ge=0, le=60, description="Before a second attempt; doubles.")
     cluster_timezone: str = Field("UTC", description="In which the cluster reads cron expressions.")
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> ConnectionFile:
-        ways = [self.token_command is not None, self.token_file is not None, self.service_account]
-        if sum(ways) > 1:
-            raise ValueError("at most one of token_command, token_file and service_account")
-        if self.client_key is not None and self.client_cert is None:
-            raise ValueError("a client_cert beside client_key")
-        return self
 
 
 @dataclass(frozen=True)
@@ -122,7 +113,9 @@ def load_connection(
     if given.keys() & {"token_command", "token_file"}:  # a flag takes the place of the file's way in
         content = {key: value for key, value in content.items()
                    if key not in {"token_command", "token_file", "service_account"}}
-    settings = parse_section(ConnectionFile, _without_secrets_in_errors(content, where) | given, where)
+    content |= given
+    _check_without_quoting(content, where)
+    settings = parse_section(ConnectionFile, content, where)
     address = settings.host or environment.get("KF_PIPELINES_ENDPOINT")
     in_pod = "KUBERNETES_SERVICE_HOST" in environment
     if not address and in_pod:
@@ -162,12 +155,17 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _without_secrets_in_errors(content: dict[str, Any], where: str) -> dict[str, Any]:
-    """Refuse here what would be quoted by a later message."""
-    for key in ("proxy", "token_command"):
-        if key in content and not isinstance(content[key], str):
+def _check_without_quoting(content: Mapping[str, Any], where: str) -> None:
+    """Refuse here what the message of a later check would quote: a command may hold a secret."""
+    for key in ("host", "ui_host", "proxy", "token_command", "token_file"):
+        if not isinstance(content.get(key), str | Path | None):
             raise ConfigError(f"{where}, key {key!r}", "a text", type(content[key]).__name__, "correct it")
-    return content
+    ways = [key for key in ("token_command", "token_file", "service_account") if content.get(key)]
+    if len(ways) > 1:
+        raise ConfigError(where, "at most one of token_command, token_file and service_account",
+                          " and ".join(ways), "leave out all but one, as flag, variable and in the file")
+    if content.get("client_key") and not content.get("client_cert"):
+        raise ConfigError(where, "a client_cert beside client_key", "none", "name it")
 
 
 def checked_url(text: str, where: str) -> str:
@@ -188,14 +186,15 @@ def checked_url(text: str, where: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit("x://"), None
-    if "@" in parts.netloc:
+    # In the whole text: a password with a slash in it is no netloc, and must not be quoted either.
+    if "@" in url:
         raise ConfigError(where, "an address without credentials", "some in it",
                           "leave them out and use --token-command, --token-file or client certificates")
     if parts.scheme not in ("http", "https") or not host or not re.fullmatch(r"[\w.:%-]+", host):
         raise ConfigError(where, "an address such as https://kubeflow.example.org/pipeline", repr(text),
                           "correct it")
     if parts.query or parts.fragment:
-        raise ConfigError(where, "the address before any ? or #", repr(text),
+        raise ConfigError(where, "the address before any ? or #", f"more after {re.split('[?#]', url)[0]}",
                           "leave out what the browser added")
     return url.rstrip("/")
 

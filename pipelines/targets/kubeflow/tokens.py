@@ -87,8 +87,7 @@ def tokens_of_command(command: str) -> Tokens:
 
     def read() -> str:
         try:
-            done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False,
-                                  timeout=_COMMAND_TIMEOUT_S)
+            done = subprocess.run(words, stdout=subprocess.PIPE, check=False, timeout=_COMMAND_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise ConfigError("--token-command", "a token", f"{name} still running after "
                               f"{_COMMAND_TIMEOUT_S:.0f} s", "run it by hand and see what it waits for"
@@ -99,7 +98,7 @@ def tokens_of_command(command: str) -> Tokens:
         if done.returncode != 0:
             raise ConfigError("--token-command", "exit code 0", f"{name} ended with {done.returncode}",
                               "run it by hand and mend what it complains about")
-        return _checked(done.stdout, "--token-command", f"what {name} printed")
+        return _checked(done.stdout.decode(errors="replace"), "--token-command", f"what {name} printed")
 
     return Tokens(read)
 
@@ -122,7 +121,7 @@ def _checked(text: str, where: str, source: str) -> str:
     """A token is one word; anything else would not fit a header, and is not repeated here."""
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        found = "nothing" if not token else "several words or lines"
+        found = "nothing" if not token else "several words, several lines or other characters"
         raise ConfigError(where, "one token", f"{found} in {source}", "let it give the bare token")
     return token
 
