@@ -91,6 +91,9 @@ def compare(cron, zone, there, moved, off_from):
     ("0 3 1 * *", "0 0 3 1 * *", "0 0 2 1 * *"),
     ("0 3 * * 7", "0 0 3 * * 0", "0 0 2 * * 0"),
     ("0 0,12 * * *", "0 0 0,12 * * *", "0 0 11,23 * * *"),
+    ("0 3 * * 5-7", "0 0 3 * * 0,5-6", "0 0 2 * * 0,5-6"),
+    ("0 3 * * sun,1-7/3", "0 0 3 * * sun,0-1,4", "0 0 2 * * sun,0-1,4"),
+    ("30 0 * * 6-7", "0 30 0 * * 0,6", "0 30 23 * * 5-6"),
 ])
 def test_known_expressions(text, six, utc):
     assert parse_cron(text).six_fields == six
@@ -111,11 +114,32 @@ def test_a_time_that_a_day_does_not_have_is_left_out():
     ("60 * * * *", "field minute"), ("0 24 * * *", "field hour"), ("0 3 0 * *", "day of month"),
     ("0 3 * 13 *", "field month"), ("0 3 * * 8", "day of week"), ("0 3 * * someday", "day of week"),
     ("5-1 * * * *", "minute"), ("*/0 * * * *", "minute"), ("1,, * * * *", "minute"), ("@daily", "five"),
-    ("0 3 31 2 *", "date that exists"), ("0 -3 * * *", "hour"),
+    ("0 3 31 2 *", "date that exists"), ("0 -3 * * *", "hour"), ("0 \u0663 * * *", "hour"),
+    ("1_0 3 * * *", "minute"), ("0 22-2 * * *", "hour"), ("0 3 * * sat-sun", "day of week"),
+    ("0 3 L * *", "day of month"), ("0 3 * * 1#1", "day of week"), ("CRON_TZ=UTC 0 3 * * *", "five fields"),
 ])
 def test_bad_expressions(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_cron(text)
+
+
+def test_a_star_in_a_list_is_a_star():
+    days = [moment.date().isoformat() for moment, _ in zip(
+        parse_cron("0 3 5,* * 1").fires(ZoneInfo("UTC"), NOW), range(2), strict=False)]
+    assert days == ["2026-11-23", "2026-11-30"], "Mondays, as for the cluster"
+    assert parse_cron("0 3 1 * */7").six_fields == "0 0 3 1 * */7", "and stays one where 7 is no Sunday"
+
+
+@pytest.mark.parametrize(("text", "now", "off_from"), [
+    # The last firing was before the clocks change, the next one is after it.
+    ("0 3 * * 0", datetime(2026, 10, 18, 12, tzinfo=UTC), datetime(2027, 3, 28, 1, tzinfo=UTC)),
+    ("0 3 * * *", datetime(2026, 10, 24, 12, tzinfo=UTC), datetime(2027, 3, 28, 1, tzinfo=UTC)),
+    ("30 2 * * *", datetime(2027, 3, 27, 12, tzinfo=UTC), datetime(2027, 3, 28, 0, 30, tzinfo=UTC)),
+    ("15 * * * *", NOW, None),
+])
+def test_only_what_is_to_come_can_be_off(text, now, off_from):
+    cron = parse_cron(text)
+    assert converted(cron, BERLIN, ZoneInfo("UTC"), now)[1] == off_from
 
 
 def test_bad_zones_and_midnight():

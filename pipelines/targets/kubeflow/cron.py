@@ -23,6 +23,8 @@ _FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, {name: number for number, name in enumerate(_MONTHS, 1)}),
     ("day of week", 0, 7, {name: number for number, name in enumerate(_DAYS)}),
 )
+#: ASCII only: the cluster takes no other digits.
+_PART = re.compile(r"(?:[*?]|([a-z0-9]+)(?:-([a-z0-9]+))?)(?:/([0-9]+))?", re.IGNORECASE | re.ASCII)
 #: An expression that has not fired within this long never will (29 February may be eight years off).
 _HORIZON_DAYS = 366 * 9
 #: Firings after a change of the clocks that are compared at least.
@@ -36,8 +38,8 @@ class Cron:
     Attributes:
         text: As it was written, with single spaces.
         fields: Minutes, hours, days of the month, months, days of the week (0 is Sunday).
-        any_day_of_month, any_day_of_week: Whether that field is ``*``; where neither is, a day
-            that matches one of them counts, as in every cron.
+        any_day_of_month, any_day_of_week: Whether that field has a ``*``; where neither has, a
+            day that matches one of them counts, as in every cron.
     """
 
     text: str
@@ -49,8 +51,7 @@ class Cron:
     def six_fields(self) -> str:
         """For the cluster: with the second 0 in front, and Sunday as 0."""
         minute, hour, day, month, weekday = self.text.lower().split()
-        if "7" in weekday:
-            weekday = _ranges(self.fields[4])
+        weekday = ",".join(_from_sunday(part) for part in weekday.split(","))
         return f"0 {minute} {hour} {day} {month} {weekday}"
 
     def matches(self, day: date) -> bool:
@@ -100,7 +101,7 @@ def parse_cron(text: str, where: str = "--cron") -> Cron:
                           f"{len(words)} in {text!r}", f"write for example '0 3 * * *' for 3:00{hint}")
     parsed = [_field(word, index, where) for index, word in enumerate(words)]
     parsed[4] = frozenset(value % 7 for value in parsed[4])
-    cron = Cron(" ".join(words), tuple(parsed), words[2][0] in "*?", words[4][0] in "*?")
+    cron = Cron(" ".join(words), tuple(parsed), *(bool(re.search(r"[*?]", words[at])) for at in (2, 4)))
     if next(cron.fires(ZoneInfo("UTC"), datetime(2000, 1, 1, tzinfo=UTC)), None) is None:
         raise ConfigError(where, "a date that exists", repr(text), "no month has such a day; correct it")
     return cron
@@ -110,7 +111,7 @@ def _field(word: str, index: int, where: str) -> frozenset[int]:
     name, low, high, names = _FIELDS[index]
     values: set[int] = set()
     for part in word.split(","):
-        match = re.fullmatch(r"(?:[*?]|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
+        match = _PART.fullmatch(part)
         if match is None:
             raise _bad(where, name, low, high, part)
         first, last, step = match.groups()
@@ -126,6 +127,13 @@ def _field(word: str, index: int, where: str) -> frozenset[int]:
             raise _bad(where, name, low, high, part)
         values.update(range(start, stop + 1, pace))
     return frozenset(values)
+
+
+def _from_sunday(part: str) -> str:
+    """A part of the days of the week without the day 7, which the cluster does not know."""
+    if re.search(r"(?<![/0-9])7", part) is None:
+        return part
+    return _ranges(frozenset(value % 7 for value in _field(part, 4, "--cron")))
 
 
 def _number(text: str, names: dict[str, int]) -> int:
@@ -178,11 +186,13 @@ def _off_from(cron: Cron, zone: ZoneInfo, moved: Cron, cluster: ZoneInfo, now: d
               ) -> datetime | None:
     """The first moment at which only one of two expressions fires; looked for where clocks change."""
     before = shift
+    every_hour = len(cron.fields[1]) == 24 and _every_day(cron)
     for day in range(731):
         there = now + timedelta(days=day)
         apart = _offset(cluster, there) - _offset(zone, there)
-        if apart != before:
-            start = there - timedelta(days=1)
+        # What fires every hour does so whichever hour it is.
+        if apart != before and not (every_hour and (apart - shift) % timedelta(hours=1) == timedelta()):
+            start = max(there - timedelta(days=1), now)
             pairs = zip(cron.fires(zone, start), moved.fires(cluster, start), strict=False)
             for number, (ours, theirs) in enumerate(pairs):
                 if ours != theirs:
@@ -191,6 +201,10 @@ def _off_from(cron: Cron, zone: ZoneInfo, moved: Cron, cluster: ZoneInfo, now: d
                     break
         before = apart
     return None
+
+
+def _every_day(cron: Cron) -> bool:
+    return all(len(values) == count for values, count in zip(cron.fields[2:], (31, 12, 7), strict=True))
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> timedelta:
@@ -206,7 +220,7 @@ def _moved(cron: Cron, minutes: int, zone: ZoneInfo, cluster: ZoneInfo) -> Cron:
     new_hours = frozenset(moment % 1_440 // 60 for moment in times)
     new_minutes = frozenset(moment % 60 for moment in times)
     every_date = len(cron.fields[2]) == 31 and len(cron.fields[3]) == 12
-    every_day = every_date and len(cron.fields[4]) == 7
+    every_day = _every_day(cron)
     if len(new_hours) * len(new_minutes) != len(times) or (
             days != {0} and not every_day and (len(days) > 1 or not every_date)):
         raise ConfigError(
