@@ -185,7 +185,9 @@ def plan(
         show_default=False)] = None,
     calibrate: Annotated[bool, typer.Option(help="Measure this machine's speed first (1 s).")] = True,
 ) -> None:
-    """Estimate memory and time of every step of a run; exit code 1 if one would not fit.
+    """Estimate memory and time of every step of a run.
+
+    The exit code is 1 if one would not fit.
 
     Example: relrec plan --dataset runs/shop --task customer-purchase --memory-gb 8
     """
@@ -219,7 +221,9 @@ def describe(
         help="After the word pipeline: its name.", show_default=False)] = None,
     resources: Resources = "laptop",
 ) -> None:
-    """Show what a dataset holds, or the steps of a pipeline and what each of them gets.
+    """Show what a dataset holds, or what a pipeline does.
+
+    Of a pipeline: its steps, and what each of them gets.
 
     Example: relrec describe runs/shop
 

@@ -33,7 +33,7 @@ def _open(place: str) -> Registry:
 
 @registry_app.command("list")
 def list_command(registry: Place, output: Output = "text") -> None:
-    """List the versions, oldest logical date first, and what became of each.
+    """List the versions, oldest logical date first.
 
     Example: relrec registry list --registry gs://bucket/registry
     """
@@ -59,7 +59,9 @@ def show_command(
     log: Annotated[int, typer.Option("--log", min=0, help="So many of the newest log entries.")] = 10,
     output: Output = "text",
 ) -> None:
-    """Show a version: its verdict with every check, its run, and how the champion pointer moved.
+    """Show a version, with its verdict.
+
+    Every check of the gate, its run, and how the champion pointer moved.
 
     Example: relrec registry show --registry gs://bucket/registry 20111125-1a2b3c4d
     """
