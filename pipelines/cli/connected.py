@@ -37,8 +37,8 @@ ConnectionFile = Annotated[Path | None, typer.Option(
 Output = Annotated[str, typer.Option(
     "--output", metavar="text|json", help="For people, or one JSON document for scripts.")]
 
-_OPTIONS = {"host": Host, "namespace": Namespace, "token_command": TokenCommand, "token_file": TokenFile,
-            "connection": ConnectionFile}
+CONNECTION_OPTIONS = {"host": Host, "namespace": Namespace, "token_command": TokenCommand,
+                      "token_file": TokenFile, "connection": ConnectionFile}
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_options(**arguments: Any) -> None:
-        options = {name: arguments.pop(name) for name in _OPTIONS}
+        options = {name: arguments.pop(name) for name in CONNECTION_OPTIONS}
         command(access=Access(**options), **arguments)
 
     signature = inspect.signature(command, eval_str=True)
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
            for name, parameter in signature.parameters.items() if name != "access"]
     added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-             for name, kind in _OPTIONS.items()]
+             for name, kind in CONNECTION_OPTIONS.items()]
     with_options.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}
     del with_options.__wrapped__  # type: ignore[attr-defined]

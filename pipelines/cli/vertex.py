@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model_core.errors import ConfigError
+from pipelines.cli.connected import CONNECTION_OPTIONS
 
 if TYPE_CHECKING:
     from pipelines.targets.kubeflow.retraining import Retraining
@@ -159,7 +160,9 @@ def on_vertex(
             flags = VertexFlags(**{name: arguments.pop(name, "") for name in (*_SHARED, *_OF_JOBS)
                                    if name != "target"})
             if is_vertex(target, flags):
-                action(flags, **arguments)
+                # Everything but the way to Kubeflow: an option that ``action`` forgot is a TypeError.
+                action(flags, **{name: value for name, value in arguments.items()
+                                 if name not in CONNECTION_OPTIONS})
             else:
                 command(**arguments)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from model_core.errors import ConfigError
 from pipelines.cli.connected import check_output, print_json, short
 from pipelines.cli.vertex import VertexFlags
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 def create_schedule(
     flags: VertexFlags, *, cron: str, timezone: str, name: str, start: str, end: str, catch_up: bool,
     max_concurrency: int, paused: bool, dry_run: bool, output: str, dataset: str, task: str, registry: str,
-    model: str, settings: list[str] | None, images: Any, allow_unpinned: bool, resources: str,
-    experiment: str,
-    checkpoint_root: str, pipeline_root: str, service_account: str, **_kubeflow: Any,
+    model: str, warm_start: str | None, settings: list[str] | None, images: Any, allow_unpinned: bool,
+    resources: str, experiment: str, checkpoint_root: str, pipeline_root: str, service_account: str,
+    cluster_timezone: str | None,
 ) -> None:
     """Make or change a schedule of Vertex AI.
 
@@ -28,6 +29,9 @@ def create_schedule(
         RelrecError: A bad setting, or the service cannot be reached.
     """
     as_json = check_output(output)
+    if cluster_timezone is not None:
+        raise ConfigError("--cluster-timezone", "--target kubeflow", "--target vertex",
+                          "leave it out: Vertex AI knows time zones")
     from pipelines.cli.schedule_screen import moment_of
     from pipelines.cli.submit import retraining
     from pipelines.targets.kubeflow.cron import parse_cron, parse_zone
@@ -37,13 +41,14 @@ def create_schedule(
 
     zone = parse_zone(timezone, "--timezone")
     wanted = retraining(
-        dataset=dataset, task=task, registry=registry, model=model, settings=settings, images=images,
-        allow_unpinned=allow_unpinned, resources=resources, experiment=experiment, name=name,
-        checkpoint_root=checkpoint_root, pipeline_root=pipeline_root, service_account=service_account)
+        dataset=dataset, task=task, registry=registry, model=model, warm_start=warm_start,
+        settings=settings, images=images, allow_unpinned=allow_unpinned, resources=resources,
+        experiment=experiment, name=name, checkpoint_root=checkpoint_root, pipeline_root=pipeline_root,
+        service_account=service_account)
     place = flags.place(wanted)
     submission = scheduled_submission_of(wanted)
     timing: dict[str, Any] = {
-        "cron": parse_cron(cron).text, "timezone": timezone, "max_concurrent": max_concurrency,
+        "cron": parse_cron(cron).five_fields, "timezone": timezone, "max_concurrent": max_concurrency,
         "start": moment_of(start, zone, "--start"), "end": moment_of(end, zone, "--end"),
         # Where runs that are due at once may not be left out, they wait for each other.
         "queueing": catch_up,
@@ -63,13 +68,14 @@ def create_schedule(
     clients = connection.connect(place)
     view = schedules.create(clients, submission.run_name, submission.yaml, submission.arguments,
                             pipeline_root=submission.pipeline_root, **timing)
-    if paused and view.state == "active":
-        schedules.pause(clients, view.schedule_id)
-        view = _one(clients, view.schedule_id, view.change)
+    if paused != (view.state == "paused"):
+        (schedules.pause if paused else schedules.resume)(clients, view.schedule_id)
+        done = "paused" if paused else "resumed"
+        view = _one(clients, view.schedule_id, done if view.change == "unchanged" else view.change)
     _show(view, as_json)
 
 
-def list_schedules(flags: VertexFlags, *, output: str, **_kubeflow: Any) -> None:
+def list_schedules(flags: VertexFlags, *, output: str) -> None:
     """All schedules that relrec made in the project and region."""
     as_json = check_output(output)
     from pipelines.targets.vertex import schedules
@@ -81,13 +87,13 @@ def list_schedules(flags: VertexFlags, *, output: str, **_kubeflow: Any) -> None
         _show(view, as_json=False)
 
 
-def show_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: Any) -> None:
+def show_schedule(flags: VertexFlags, *, name: str, output: str) -> None:
     """One schedule."""
     as_json = check_output(output)
     _show(_one(_clients(flags), name), as_json)
 
 
-def pause_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: Any) -> None:
+def pause_schedule(flags: VertexFlags, *, name: str, output: str) -> None:
     """Let a schedule start nothing until it is resumed."""
     as_json = check_output(output)
     from pipelines.targets.vertex import schedules
@@ -97,7 +103,7 @@ def pause_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: A
     _show(_one(clients, name), as_json)
 
 
-def resume_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: Any) -> None:
+def resume_schedule(flags: VertexFlags, *, name: str, output: str) -> None:
     """Let a paused schedule go on; what was due in between is left out."""
     as_json = check_output(output)
     from pipelines.targets.vertex import schedules
@@ -107,7 +113,7 @@ def resume_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: 
     _show(_one(clients, name), as_json)
 
 
-def delete_schedule(flags: VertexFlags, *, name: str, output: str, **_kubeflow: Any) -> None:
+def delete_schedule(flags: VertexFlags, *, name: str, output: str) -> None:
     """Remove a schedule; its runs stay."""
     as_json = check_output(output)
     from pipelines.targets.vertex import schedules

@@ -89,6 +89,14 @@ def test_a_call_that_was_cut_off_is_completed_by_the_next(client, server, schedu
     assert (run.trigger.cron_schedule.cron, run.status) == ("0 30 3 * * *", "ENABLED")
 
 
+def test_who_asks_is_no_setting(relrec, server, monkeypatch):
+    monkeypatch.setattr("pipelines.parameters.caller", lambda: "me@desk")
+    relrec(*NIGHTLY)
+    monkeypatch.setattr("pipelines.parameters.caller", lambda: "runner@ci-4711")
+    assert "unchanged" in relrec(*NIGHTLY).out
+    assert stored(server)[0].runtime_config.parameters["who"] == "me@desk"
+
+
 def test_two_callers_at_once_leave_one(client, server, schedule):
     make = server.backend.create_recurring_run
     server.backend.create_recurring_run = lambda body: (make(body), make(body))[1]

@@ -50,9 +50,14 @@ class Cron:
     @property
     def six_fields(self) -> str:
         """For the cluster: with the second 0 in front, and Sunday as 0."""
+        return f"0 {self.five_fields}"
+
+    @property
+    def five_fields(self) -> str:
+        """In lower case, and with Sunday as 0."""
         minute, hour, day, month, weekday = self.text.lower().split()
         weekday = ",".join(_from_sunday(part) for part in weekday.split(","))
-        return f"0 {minute} {hour} {day} {month} {weekday}"
+        return f"{minute} {hour} {day} {month} {weekday}"
 
     def matches(self, day: date) -> bool:
         """Whether it fires on a day."""

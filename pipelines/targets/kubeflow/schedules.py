@@ -119,14 +119,14 @@ def create_schedule(client: Client, schedule: Schedule, *, clock: Callable[[], d
     version = ensure_version(client, schedule.submission.pipeline_name, schedule.submission.yaml)
     experiment_id = ensure_experiment(client, schedule.submission.experiment)
     cron, _ = schedule.for_cluster(now)
-    wanted = _wanted(schedule, cron, version, experiment_id)
+    wanted = _compared(_wanted(schedule, cron, version, experiment_id))
 
     before = named(client, schedule.name)
     runs = before
-    if not any(settings_of(run) == wanted for run in before):
+    if not any(_compared(settings_of(run)) == wanted for run in before):
         _make(client, schedule, cron, version, experiment_id)
         runs = named(client, schedule.name)
-    same = sorted((run for run in runs if settings_of(run) == wanted),
+    same = sorted((run for run in runs if _compared(settings_of(run)) == wanted),
                   key=lambda run: (str(run.created_at), run.recurring_run_id))
     if not same:
         raise KubeflowError(f"schedule {schedule.name!r}", "the settings that were sent",
@@ -174,6 +174,12 @@ def _wanted(schedule: Schedule, cron: Cron, version: PipelineVersion, experiment
         "parameters": plain(submission.arguments), "pipeline_root": submission.pipeline_root,
         "service_account": submission.service_account,
     }
+
+
+def _compared(settings: dict[str, Any]) -> dict[str, Any]:
+    """What makes two schedules differ: not who asked, or every job of a CI would replace the last one's."""
+    parameters = {key: value for key, value in settings["parameters"].items() if key != "who"}
+    return settings | {"parameters": parameters}
 
 
 def _rfc3339(moment: datetime | None) -> str | None:

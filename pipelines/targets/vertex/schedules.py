@@ -34,7 +34,8 @@ class VertexSchedule:
         next_run: When it fires next; None where it does not.
         end: When it ends; None for never.
         max_concurrent: Most runs at a time.
-        change: What a call of ``create`` did: ``created``, ``changed`` or ``unchanged``.
+        change: What a call of ``create`` did: ``created``, ``changed`` or ``unchanged``; of the command
+            ``relrec schedule create`` also ``paused`` or ``resumed``.
     """
 
     schedule_id: str
@@ -77,6 +78,8 @@ def create(
 
     if not 1 <= max_concurrent <= 100:
         raise ConfigError("--max-concurrency", "1 to 100", str(max_concurrent), "pass such a number")
+    if start is not None and end is not None and end <= start:
+        raise ConfigError("--end", "a moment after --start", end.isoformat(), "correct one of them")
     if len(cron.split()) != 5:
         raise ConfigError("--cron", "five fields: minute, hour, day of month, month, day of week", repr(cron),
                           "write for example '0 3 * * *' for 3:00")
@@ -199,20 +202,27 @@ def _is_ours(schedule: Schedule) -> bool:
 
 
 def _differences(found: Schedule, wanted: Schedule) -> list[str]:
-    """Fields of ``wanted`` that the service must change; an unset start or end stays as it is."""
+    """Fields of ``wanted`` that the service must change.
+
+    An unset start stays as it is: the service sets one by itself. An unset end is one that is
+    taken away.
+    """
     job, other = (schedule.create_pipeline_job_request.pipeline_job for schedule in (found, wanted))
     changed = [field for field in ("cron", "max_concurrent_run_count", "allow_queueing")
                if getattr(found, field) != getattr(wanted, field)]
-    for field in ("start_time", "end_time"):
-        if getattr(wanted, field) and getattr(found, field) != getattr(wanted, field):
-            changed.append(field)
+    if wanted.start_time and found.start_time != wanted.start_time:
+        changed.append("start_time")
+    if found.end_time != wanted.end_time:
+        changed.append("end_time")
     if job.labels.get(_DIGEST) != other.labels[_DIGEST]:
         changed.append("create_pipeline_job_request")
     return changed
 
 
 def _digest(text: str, arguments: Mapping[str, Any], place: Any, pipeline_root: str) -> str:
-    content = json.dumps([text, dict(arguments), place.staging_bucket, place.service_account,
+    # Who asked is no setting: another person, or a job of a CI, may ask for the same.
+    settings = {key: value for key, value in arguments.items() if key != "who"}
+    content = json.dumps([text, settings, place.staging_bucket, place.service_account,
                           place.accelerator, pipeline_root], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:40]
 

@@ -123,3 +123,29 @@ def test_a_schedule_can_be_made_paused_or_only_looked_at(service):
     assert not service.calls
     done = CliRunner().invoke(app, [*CREATE, "--paused", "--output", "json"])
     assert (json.loads(done.stdout)["state"], json.loads(done.stdout)["change"]) == ("paused", "created")
+    for words, expected in ([], ("active", "resumed")), ([], ("active", "unchanged")), (
+            ["--paused"], ("paused", "paused")):
+        done = CliRunner().invoke(app, [*CREATE, *words, "--output", "json"])
+        assert (json.loads(done.stdout)["state"], json.loads(done.stdout)["change"]) == expected
+
+
+def test_every_option_reaches_the_schedule(service, monkeypatch):
+    def made(*words):
+        done = CliRunner().invoke(app, [*CREATE, *words, "--output", "json"])
+        assert done.exit_code == 0, done.output
+        (schedule,) = service.schedules.values()
+        parameters = schedule.create_pipeline_job_request.pipeline_job.runtime_config.parameter_values
+        return json.loads(done.stdout), schedule, parameters
+
+    view, schedule, _ = made("--cron", "0 3 * * MON,7", "--end", "2027-01-01")
+    assert (view["cron"], schedule.cron) == ("0 3 * * mon,0", "TZ=Europe/Berlin 0 3 * * mon,0")
+    view, _, parameters = made("--warm-start", "champion")
+    assert json.loads(parameters["train_config"])["warm_start"] == "champion"
+    assert view["end"] is None, "an end that is not asked for any more is gone"
+    monkeypatch.setattr("pipelines.parameters.caller", lambda: "somebody@else")
+    assert made("--warm-start", "champion")[0]["change"] == "unchanged"
+    for words, message in ([["--cluster-timezone", "UTC"], "leave it out"],
+                           [["--start", "2027-02-01", "--end", "2027-01-01"], "after --start"]):
+        refused = CliRunner().invoke(app, [*CREATE, *words])
+        assert isinstance(refused.exception, ConfigError)
+        assert message in str(refused.exception)
