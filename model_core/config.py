@@ -258,6 +258,10 @@ class GateConfig(Section):
                          "exceed; a negative one lets a model in that is at most so much worse."
     )
     relative: bool = Field(False, description="min_gain is a share of the champion's MAP.")
+    min_users: int = Field(
+        30, ge=1, description="With fewer users to measure the champion stays: the bootstrap interval of a "
+                              "handful is far too narrow, and that of one user is a point."
+    )
     min_baseline_gain: float = Field(
         0.0, description="Least mean gain in MAP over the best simple baseline."
     )

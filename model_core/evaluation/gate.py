@@ -43,7 +43,7 @@ class Comparison:
         model_map, other_map: Mean MAP of each.
         gain, low, high: Mean of the difference, and its paired bootstrap interval.
         confidence: Of the interval.
-        num_users: How many were measured.
+        num_users: How many were measured; one with several rows is one.
     """
 
     name: str
@@ -60,11 +60,14 @@ class Comparison:
 
 
 def champion_check(against: Comparison, gate: GateConfig) -> Check:
-    """Better than the champion: the whole interval lies above the margin."""
+    """Better than the champion: the whole interval lies above the margin, and rests on enough users."""
     margin = gate.min_gain * (against.other_map if gate.relative else 1.0)
     share = f" ({gate.min_gain:+.1%} of its MAP)" if gate.relative and gate.min_gain else ""
-    return Check("champion", against.low > margin,
-                 f"gain in MAP over {against.name}: lower bound above {_number(margin)}{share}", str(against))
+    required = f"gain in MAP over {against.name}: lower bound above {_number(margin)}{share}"
+    if against.num_users < gate.min_users:
+        return Check("champion", False, f"{required}, of at least {gate.min_users:,} users",
+                     f"{against} over {against.num_users:,}")
+    return Check("champion", against.low > margin, required, str(against))
 
 
 def no_champion_check() -> Check:

@@ -75,7 +75,7 @@ def judge(
         return Comparison(
             shown, _mean_map(ranked, model, k, among), _mean_map(ranked, name, k, among),
             gain=float(gain.mean[0]), low=float(gain.low[0]), high=float(gain.high[0]),
-            confidence=config.confidence, num_users=int(among.sum()))
+            confidence=config.confidence, num_users=len(np.unique(ranked.truth.entity[among])))
 
     best = max(rivals, key=lambda name: _mean_map(ranked, name, k, used))
     baseline, champion = against(best, best, used), None

@@ -55,6 +55,27 @@ def test_the_champion_is_beaten_by_the_whole_interval(bounds, margin, other, rel
     assert raised.passed or not check.passed, "a better model is never refused where a worse one passes"
 
 
+def test_a_handful_of_users_topples_no_champion():
+    few = champion_check(comparison(0.5, 0.4, 0.6, num_users=29), GateConfig())
+    assert not few.passed
+    assert "at least 30 users" in few.required
+    assert few.found.endswith("over 29")
+    assert champion_check(comparison(0.5, 0.4, 0.6, num_users=30), GateConfig()).passed
+    assert champion_check(comparison(0.5, 0.4, 0.6, num_users=1), GateConfig(min_users=1)).passed
+
+
+def test_rows_of_one_user_are_one_user(world, tmp_path, monkeypatch):
+    graph, split = world
+    one = split.test.take(np.zeros(40, dtype=np.int64))
+    report, _ = judged((graph, dataclasses.replace(split, test=one)), tmp_path, monkeypatch, knows_all,
+                       champion(tmp_path), knows_nothing)
+    verdict = report.verdict
+    assert verdict.champion_gain_ci_low == pytest.approx(verdict.champion_gain), "a point"
+    assert verdict.champion_gain > 0.5
+    assert not verdict.promote
+    assert "over 1" in verdict.reason
+
+
 def test_a_model_never_beats_itself():
     assert not champion_check(comparison(), GateConfig()).passed
     assert champion_check(comparison(), GateConfig(min_gain=-1e-4)).passed
@@ -186,7 +207,7 @@ def test_a_narrower_model_is_refused_however_good(world, tmp_path, monkeypatch):
     graph, split = world
     everybody = dataclasses.replace(split, test=split.test.take(np.arange(3)))
     report, _ = judged((graph, everybody), tmp_path, monkeypatch, knows_all, champion(tmp_path), wide,
-                       GateConfig(max_coverage_loss=0.0, min_gain=-1))
+                       GateConfig(max_coverage_loss=0.0, min_gain=-1, min_users=1))
     ours, theirs = (len({item for row in report.predictions().to_pylist() if row["model"] == name
                          for item in row["items"][:4]}) for name in ("contextgnn", "champion"))
     assert ours < theirs == 12
