@@ -36,7 +36,7 @@ def bundle_check(bundle: Record, digests: Mapping[str, str]) -> Check:
     """Whether a bundle holds the judged model, proven to rank as it does."""
     parity, made_from = bundle.meta.get("parity") or {}, bundle.meta.get("digests") or {}
     foreign = [name for name in ("weights", "graph", "split")
-               if name in digests and made_from.get(name, digests[name]) != digests[name]]
+               if name in digests and made_from.get(name) != digests[name]]
     users, largest = parity.get("num_users", 0), parity.get("largest_difference")
     tolerance = parity.get("tolerance")
     # The proof rounds the difference up to a power of ten.
@@ -44,7 +44,7 @@ def bundle_check(bundle: Record, digests: Mapping[str, str]) -> Check:
     required = "the judged model, proven to rank as it does in torch"
     if foreign:
         return Check("bundle", False, required, f"a bundle of another {foreign[0]} "
-                                                f"({made_from[foreign[0]][:12]})")
+                                                f"({(made_from.get(foreign[0]) or 'not named')[:12]})")
     if not proven:
         return Check("bundle", False, required, f"no valid proof of parity ({dict(parity) or 'none'})")
     return Check("bundle", True, required,

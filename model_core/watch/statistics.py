@@ -133,11 +133,13 @@ class DataStatistics:
             raise ArtifactError(where, f"data statistics of schema version {SCHEMA_VERSION}",
                                 f"version {version}", "promote a model of this release of relrec")
         try:
-            return _READER.validate_json(json.dumps(value))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ArtifactError(where, "readable data statistics",
-                                f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+            return _READER.validate_json(json.dumps(value, allow_nan=False))
+        except ValueError as error:  # NaN, which no JSON file of ours holds, or values of other types
+            found = str(error)
+            if isinstance(error, ValidationError):
+                first = error.errors()[0]
+                found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise ArtifactError(where, "readable data statistics", found,
                                 "promote a model of this release of relrec") from error
 
 

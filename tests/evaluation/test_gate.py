@@ -285,7 +285,9 @@ JUDGED = {"weights": "w" * 64, "graph": "g" * 64, "split": "s" * 64, "champion":
     ({"parity": {"num_users": 0, "largest_difference": 1e-6, "tolerance": 1e-4}}, "no valid proof"),
     ({"parity": {"num_users": 3, "largest_difference": 1e-2, "tolerance": 1e-4}}, "no valid proof"),
     ({"digests": {"weights": "x" * 64}}, "another weights"),
-    ({"digests": {"weights": "w" * 64, "split": "x" * 64}}, "another split"),
+    ({"digests": {"weights": "w" * 64, "graph": "g" * 64, "split": "x" * 64}}, "another split"),
+    ({"digests": {"weights": "w" * 64, "split": "s" * 64}}, r"another graph (not named)"),
+    ({"digests": None}, "another weights"),
 ])
 def test_only_the_bundle_of_the_judged_model_is_promoted(changes, found):
     verdict = with_bundle(PROMOTE, bundle(**changes), JUDGED)

@@ -100,6 +100,13 @@ def test_a_reference_that_cannot_be_read_is_a_warning(days, tmp_path, data, said
     assert watched.reference is None
 
 
+def test_a_reference_with_nan_is_a_warning_and_not_a_crash(days, tmp_path):
+    data = json.dumps(days[0].to_json() | {"cold_user_share": float("nan")}).encode()
+    watched = watch(days, tmp_path, data=data)
+    assert [finding.rule for finding in watched.warnings] == ["reference"]
+    assert watched.reference is None
+
+
 def test_statistics_serve_where_the_bundle_is_damaged(days, tmp_path):
     watched = watch(days, tmp_path, "unreadable", json_bytes(days[0].to_json()))
     assert len(watched.failures) == 1
