@@ -46,7 +46,8 @@ class ClusterRunner:
             note: Callable[[Mapping[str, str]], None]) -> Outcome:
         """Run one date. See ``DateRunner``."""
         started = time.monotonic()
-        known: dict[str, str] = {}
+        # Kept, whatever happens: a server that is away must not make a run of ours forgotten.
+        known: dict[str, str] = dict(earlier.get("run") or {})
         try:
             client = connect(self.connection)
             run = _still_good(client, earlier)
@@ -67,9 +68,12 @@ class ClusterRunner:
 
 
 def _still_good(client: Client, earlier: Mapping[str, Any]) -> RunView | None:
-    """The run of an earlier call, unless it failed or is gone."""
+    """The run of an earlier call, unless it failed or is gone.
+
+    A date that failed may have a run that is still on its way: the server was lost, not the run.
+    """
     run_id = (earlier.get("run") or {}).get("run_id")
-    if not run_id or earlier.get("status") == "failed":
+    if not run_id:
         return None
     try:
         run = get_run(client, run_id)
@@ -77,7 +81,10 @@ def _still_good(client: Client, earlier: Mapping[str, Any]) -> RunView | None:
         if error.transient:
             raise
         return None
-    return run if not run.ended or run.state == "succeeded" else None
+    if not run.ended:
+        return run
+    # One that succeeded and could not be read from the registry would fail again and again.
+    return run if run.state == "succeeded" and earlier.get("status") != "failed" else None
 
 
 def _sleep(stop: Event, seconds: float) -> None:

@@ -14,6 +14,8 @@ from pipelines.backfill.cluster import ClusterRunner
 from pipelines.backfill.dates import logical_dates
 from pipelines.compiling import LOCAL_IMAGES
 from pipelines.targets.kubeflow.retraining import Retraining
+from pipelines.targets.kubeflow.waiting import follow
+from tests.contract.kfp_server import Fault
 from tests.pipelines.backfill.fakes import VERDICT, metrics_of
 
 DATES = logical_dates("2026-11-20", "2026-11-22")
@@ -124,6 +126,32 @@ def test_ending_the_backfill_leaves_the_run_and_the_next_call_follows_it(runner,
     assert list(cluster.runs) == [run_id]
     assert outcome.status == "failed"
     assert "the node is gone" in outcome.error
+
+
+def test_a_server_that_stays_away_makes_no_run_forgotten(runner, server, cluster, monkeypatch):
+    cluster.stays.add(DATES[0].name)
+    monkeypatch.setattr("pipelines.targets.kubeflow.waiting.follow.__kwdefaults__", {
+        **follow.__kwdefaults__, "patience_s": 0.0})
+    server.faults = [Fault("GET /runs/", status=503, times=None)]
+    lost = runner.run(DATES[0], {}, threading.Event(), lambda run: None)
+    (run_id,) = cluster.runs
+    assert (lost.status, lost.run["run_id"]) == ("failed", run_id)
+    server.faults = [Fault("GET /healthz", status=503, times=None)]
+    entry = {"status": lost.status, "run": lost.run}
+    lost = runner.run(DATES[0], entry, threading.Event(), lambda run: None)
+    assert (lost.status, lost.run["run_id"]) == ("failed", run_id)
+    server.faults = []
+    cluster.play(run_id, lambda: None, lambda: cluster.set_run(run_id, "FAILED", error="the node is gone"))
+    assert "the node is gone" in runner.run(DATES[0], entry, threading.Event(), lambda run: None).error
+    assert list(cluster.runs) == [run_id], "followed, not started again"
+
+
+def test_some_at_once(backfill, cluster):
+    done = backfill("--parallel", "3", "--no-promote", "--output", "json")
+    assert done.code == 0, (done.out, done.err)
+    assert [entry["status"] for entry in json.loads(done.out)["dates"]] == ["done"] * 3
+    assert [done.err.count(f"✓ {date.short}") for date in DATES] == [1, 1, 1]
+    assert len(cluster.runs) == 3
 
 
 def test_a_run_that_wrote_elsewhere_is_no_success(runner, cluster):
