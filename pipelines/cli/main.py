@@ -5,6 +5,7 @@ Each command imports what it needs when it is called, so that ``relrec --help`` 
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -243,6 +244,10 @@ def describe(
 
 def main() -> None:
     """Console script: run a command; show a fault that the user can mend as one line."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no ✓ shows a ?; nothing that was started ends for want of a character.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         # The name is given, so that help and completion are the same for python -m.
         app(standalone_mode=True, prog_name="relrec")

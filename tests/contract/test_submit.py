@@ -1,5 +1,6 @@
 """Submitting: uploaded once, run each time, followed to its end."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,10 +10,12 @@ from dataclasses import replace
 
 import pytest
 import yaml as yaml_of
+from rich.console import Console
 
 from components._images import REPOSITORY, ROLES, Pins, code_digest, image
 from model_core.errors import ConfigError
 from model_core.tables.demo import DEMO_TASK
+from pipelines.cli.run_screen import wait_and_show
 from pipelines.compiling import LOCAL_IMAGES, STEPS, ImageChoice, compile_pipeline, pipeline_yaml
 from pipelines.resources import PRESETS
 from pipelines.targets.kubeflow.errors import KubeflowError
@@ -215,6 +218,46 @@ def test_wait_survives_lost_connections(relrec, server, playing):
     said = relrec(*ASKED, "--allow-unpinned", "--wait", "--poll", "0.05")
     assert said.code == 0
     assert said.err.count("still waiting") == 1
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_ctrl_c_ends_the_waiting_and_not_the_run(relrec, server, playing, monkeypatch, at):
+    playing(succeed)
+    calls = []
+
+    def look(client, run_id):
+        calls.append(run_id)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return get_run(client, run_id)
+
+    monkeypatch.setattr("pipelines.targets.kubeflow.waiting.get_run", look)
+    words = (*ASKED, "--allow-unpinned", "--wait", "--poll", "0.05")
+    said = relrec(*words)
+    assert said.code == 130
+    assert f"relrec runs show {calls[0]}" in said.err
+    assert f"relrec runs cancel {calls[0]}" in said.err
+    assert not any("terminate" in request for request in server.requests)
+    calls.clear()
+    said = relrec(*words, "--output", "json")
+    assert said.code == 130
+    assert json.loads(said.out)["run_id"] == calls[0]
+    calls.clear()
+    said = relrec("runs", "show", calls[0], "--wait", "--poll", "0.05", "--output", "json")
+    assert (said.code, json.loads(said.out)["name"]) == (130, "retrain-buy")
+
+
+def test_wait_on_a_terminal(relrec, client, server, submission, capsys):
+    run_id = submit(client, submission).run.run_id
+    server.backend.play(run_id, *fail_at_train(server.backend, run_id))
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, highlight=False, width=100, color_system=None)
+    run, code = wait_and_show(console, client, run_id, poll_s=0.05)
+    assert (run.state, code) == ("failed", 1)
+    last = screen.getvalue().rpartition("ingest")[2]
+    for words in ("✗ train", "failed at step train", "not enough [memory]", "#/runs/details/"):
+        assert words in last
+    assert not capsys.readouterr().out
 
 
 def test_threads_leave_stdout_alone(client, server):

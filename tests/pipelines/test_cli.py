@@ -1,5 +1,6 @@
 """The relrec command: fast, documented, and clear when something is wrong."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,14 @@ from pipelines.cli.main import app
 from pipelines.compiling import STEPS
 
 RELREC = [sys.executable, "-m", "pipelines.cli.main"]
+
+
+def test_a_terminal_without_the_characters_ends_nothing():
+    code = ("import sys; from pipelines.cli import main; sys.argv = ['relrec', '--version']\n"
+            "try: main.main()\nexcept SystemExit: pass\nprint('\u2713 done')")
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert done.stdout.endswith(b"? done\n")
 
 
 def test_compile_does_not_import_torch(tmp_path):
