@@ -242,8 +242,9 @@ def test_ctrl_c_ends_the_waiting_and_not_the_run(relrec, server, playing, monkey
     said = relrec(*words, "--output", "json")
     assert said.code == 130
     assert json.loads(said.out)["run_id"] == calls[0]
+    run_id = calls[0]
     calls.clear()
-    said = relrec("runs", "show", calls[0], "--wait", "--poll", "0.05", "--output", "json")
+    said = relrec("runs", "show", run_id, "--wait", "--poll", "0.05", "--output", "json")
     assert (said.code, json.loads(said.out)["name"]) == (130, "retrain-buy")
 
 
