@@ -90,6 +90,31 @@ def test_a_refused_token_is_asked_for_again(server, tmp_path):
         client.list_runs()
 
 
+def test_waiting_survives_a_token_command_that_fails_for_a_while(server, tmp_path):
+    from pipelines.targets.kubeflow.waiting import follow
+
+    calls = tmp_path / "calls"
+    server.tokens = {"token-1"}
+    client = connect(connection(server, tmp_path, token_command=f"{sys.executable} -c \"" + (
+        f"import pathlib, sys; p = pathlib.Path('{calls}'); n = len(p.read_text()) if p.exists() else 0; "
+        "p.write_text('.' * (n + 1)); sys.exit(1) if n in (1, 2) else print(f'token-{n + 1}')") + '"'))
+    run = server.backend._add_run(client.api_models.V2beta1Run(display_name="r"))
+    server.backend.set_run(run.run_id, "SUCCEEDED")
+    server.tokens = {"token-4"}
+    told = []
+    (seen,) = follow(client, run.run_id, sleep=lambda _: None, lost=told.append)
+    assert seen.state == "succeeded"
+    assert [error.found.rpartition(" ")[2] for error in told] == ["1"], "ended with 1, told once"
+
+
+def test_a_broken_file_of_kfp_is_named(server, failure, tmp_path, monkeypatch):
+    context = tmp_path / "context.json"
+    monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(context))
+    for content in ("{broken " + CANARY, "{}"):
+        context.write_text(content)
+        assert CANARY not in str(failure(server, "context.json", "move the file away"))
+
+
 def test_tokens_are_renewed_before_they_expire():
     now, given = [1_000.0], []
 

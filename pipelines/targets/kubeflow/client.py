@@ -78,11 +78,15 @@ def make_client(connection: Connection) -> Client:
     settings = connection.settings
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        client = Client(
-            host=connection.host, ui_host=connection.ui_host, credentials=tokens,
-            namespace=connection.namespace or "kubeflow", verify_ssl=settings.verify_tls,
-            ssl_ca_cert=str(settings.ca_file.expanduser()) if settings.ca_file else None,
-        )
+        try:
+            client = Client(
+                host=connection.host, ui_host=connection.ui_host, credentials=tokens,
+                namespace=connection.namespace or "kubeflow", verify_ssl=settings.verify_tls,
+                ssl_ca_cert=str(settings.ca_file.expanduser()) if settings.ca_file else None,
+            )
+        except (ValueError, KeyError, TypeError):  # its message may quote a cookie
+            raise ConfigError(Client._LOCAL_KFP_CONTEXT, "the JSON that KFP's client keeps there",
+                              "something else", "move the file away; KFP writes it anew") from None
     api_client = client._run_api.api_client  # all services share it
     config = api_client.configuration
     if settings.client_cert is not None:

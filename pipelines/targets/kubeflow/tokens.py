@@ -13,6 +13,7 @@ from pathlib import Path
 from kfp.client.token_credentials_base import TokenCredentialsBase
 
 from model_core.errors import ConfigError
+from pipelines.targets.kubeflow.errors import KubeflowError
 
 #: A token that does not say when it expires is asked for again after this.
 _TRUSTED_S = 300.0
@@ -45,9 +46,20 @@ class Tokens(TokenCredentialsBase):
         config.api_key["authorization"] = self.current()  # type: ignore[attr-defined]
 
     def current(self) -> str:
-        """The token, read anew if the last one is about to expire."""
+        """The token, read anew if the last one is about to expire.
+
+        Raises:
+            ConfigError: None can be had.
+            KubeflowError: None can be had any more, which may pass: the command needs the network, too.
+        """
         if not self._token or self._clock() >= self._valid_until:
-            self._token = self._read()
+            try:
+                self._token = self._read()
+            except ConfigError as error:
+                if not self._token:
+                    raise
+                raise KubeflowError(error.where, error.expected, error.found, error.fix,
+                                    transient=True) from None
             self._seen = [*self._seen[-7:], self._token]
             expires = expiry_of(self._token)
             now = self._clock()
