@@ -143,10 +143,16 @@ def collect(registry: Registry, plan: GcPlan, *, now: int) -> GcPlan:
             _put_back(registry, {version: infos[version]})
             kept[version] = why
             del old[version]
-    going = [removal for removal in plan.removals if removal.why == "unfinished" or removal.version in old]
-    for removal in going:
+    gone = []
+    for removal in plan.removals:
+        if removal.why == "old" and removal.version not in old:
+            continue
+        if registry.store.read(info_key(removal.version))[1] != ABSENT:
+            kept[removal.version] = "stored again meanwhile"  # by a repeated run, or the upload was finished
+            continue
         _remove(registry, removal.version)
-    return GcPlan(tuple(going), kept)
+        gone.append(removal)
+    return GcPlan(tuple(gone), kept)
 
 
 def _shut_out(registry: Registry, now: int) -> None:

@@ -154,6 +154,22 @@ def test_a_promotion_that_comes_too_late_loses(tmp_path):
     assert registry.champion().version == versions[1]
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_version_that_is_stored_again_meanwhile_stays(tmp_path, finished):
+    store = Interrupting(tmp_path / "registry")
+    registry, versions = filled(tmp_path, [NO, YES], store)
+    if not finished:  # an upload that died, and is finished by a repeated run
+        store.delete(f"versions/{versions[0]}/version.json")
+    plan = plan_gc(registry, keep=0, older_than_s=0, now=2**40)
+    assert going(plan) == [versions[0]]
+    store.before["write", "champion.json"] = lambda: publish(
+        Registry(tmp_path / "registry"), tmp_path, "0", NO, now=LATER, date=date(0))
+    done = collect(registry, plan, now=2**40)
+    assert going(done) == []
+    assert done.kept[versions[0]] == "stored again meanwhile"
+    assert (registry.fetch(versions[0], tmp_path / "copy") / "model.onnx").read_text() == "0"
+
+
 class Promoting:
     """``Registry.promote`` in two halves: what it reads, and the swap."""
 
