@@ -181,6 +181,7 @@ def test_a_better_model_replaces_the_champion(world, tmp_path, monkeypatch):
     page = (tmp_path / "report.html").read_text()
     assert "cold users" in page
     assert "2011-11-18" in page
+    assert "champion of a later date" in page, "the report is written before publish decides"
     assert Report.open(report.record.path).verdict == verdict
 
 
