@@ -52,6 +52,14 @@ class Loop:
 
     def run(self, score_now: Callable[[], float]) -> None:
         """Until all epochs are done or training stops early."""
+        try:
+            self._epochs(score_now)
+        except BaseException:
+            # A line that stays, so that the live one does not run into what is said of the end.
+            self.progress.note(f"ended in step {self.counters.step + 1}")
+            raise
+
+    def _epochs(self, score_now: Callable[[], float]) -> None:
         counters, per_epoch = self.counters, self.make.steps_per_epoch
         self.run_step.model.train()
         while not counters.finished:

@@ -144,13 +144,13 @@ def test_sampled_with_room_for_everything_equals_full(inputs):
 def test_infinite_loss_stops_at_once_with_the_step(inputs, tmp_path):
     class Poison:
         def __init__(self):
-            self.steps = []
+            self.steps, self.notes = [], []
 
         def step(self, event):
             self.steps.append(event.step)
 
         def note(self, text):
-            pass
+            self.notes.append(text)
 
     graph, split, queue = inputs
     progress = Poison()
@@ -158,6 +158,7 @@ def test_infinite_loss_stops_at_once_with_the_step(inputs, tmp_path):
         train(graph, split, queue, MODEL, TRAIN.model_copy(update={"learning_rate": 1e30}),
               tmp_path / "c", validate=lambda scorer: 0.0, progress=progress)
     assert len(progress.steps) < 5
+    assert progress.notes[-1] == f"ended in step {len(progress.steps) + 1}"
     assert not (tmp_path / "c").exists()
 
 
