@@ -1,12 +1,13 @@
 """Training that begins with the champion: where from, how far, and exactly resumable."""
 
+import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from model_core.records import write_record
 from model_core.storage.champion import KIND, SCHEMA_VERSION, ChampionRecord
@@ -15,6 +16,7 @@ from model_core.training.progress import SilentProgress
 from model_core.training.start import start_from, warm_digest
 from tests.training.champions import write_bundle
 from tests.training.runs import MODEL, TRAIN, run
+from tests.training.test_transfer import changed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,14 +25,15 @@ WARM = REFIT.model_copy(update={"warm_start": "champion", "warm_epochs": 2, "war
                                 "warm_learning_rate": 0.003})
 
 
-def champion_record(folder, checkpoint, graph, split, state="loaded"):
-    """What load_champion writes."""
+def champion_record(folder, checkpoint, graph, split, state="loaded", **files):
+    """What load_champion writes, with other contents of some of the bundle's files (``changed``)."""
     with write_record(folder / "champion", KIND, SCHEMA_VERSION) as (out, meta):
         meta.update(state=state, version=None, logical_date=None, promoted_at=None, problem=None)
         if state != "none":
             meta.update(version="20200101-abc", logical_date="20200101", promoted_at=1)
         if state == "loaded":
-            write_bundle(checkpoint, graph, split, out / "bundle")
+            bundle = write_bundle(checkpoint, graph, split, folder / "bundle")
+            changed(bundle, out / "bundle", **files)
         if state == "unreadable":
             meta.update(problem="manifest.json: expected version 4, found version 3")
     return ChampionRecord.open(folder / "champion")
@@ -80,6 +83,36 @@ def test_it_begins_with_what_the_champion_knew_and_says_so(inputs, champion, tmp
     assert start["carried_over"]["items"] == {"kept": 20, "new": 0, "gone": 0, "gone_keys": []}
     assert "warm start from champion 20200101-abc" in notes
     assert theirs.meta["start"] is None
+
+
+def test_weights_keep_the_scale_that_they_were_trained_with(inputs, champion, tmp_path):
+    graph, split, _ = inputs
+    other = {}
+    for name in ("weights", "selected"):
+        state = weights(champion[1], name)
+        other[f"{name}__safetensors"] = save(state | {"prior.mean": state["prior.mean"] + 1})
+    record = champion_record(tmp_path, champion[1], graph, split, **other)
+    done = run(None, tmp_path / "c", inputs=inputs, config=WARM, champion=record)
+    for name in ("weights", "selected"):
+        assert torch.equal(weights(done, name)["prior.mean"], weights(champion[1], name)["prior.mean"] + 1)
+
+
+def test_a_bundle_says_which_labels_its_weights_know(inputs, champion):
+    _, split, _ = inputs
+    times = json.loads((champion[0].bundle_dir / "manifest.json").read_bytes())["meta"]["times"]
+    assert times["labels_until"] == {"selected": split.val_time, "final": split.val_time + split.window_s}
+    assert times["chosen_until"] == split.val_time + split.window_s
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_only_a_refit_asks_what_the_shipped_weights_know(inputs, champion, tmp_path, refit):
+    graph, split, _ = inputs
+    record = champion_record(tmp_path, champion[1], graph, split, times={
+        "labels_until": {"selected": split.val_time, "final": graph.last_time + 1}})
+    start = start_from(record, graph, split, MODEL.model_copy(update={"num_layers": 2}),
+                       WARM.model_copy(update={"refit": refit}))
+    assert start.is_warm != refit
+    assert not refit or "after the test time" in start.reason
 
 
 def test_its_own_epochs_patience_rate_and_windows_are_in_force(inputs, champion, tmp_path):
