@@ -68,6 +68,16 @@ def test_a_rolled_back_version_is_seen_no_more(tmp_path):
     assert version_before(registry, DAYS[3]) == first
 
 
+def test_a_damaged_log_entry_is_named_where_it_matters_and_may_be_removed(tmp_path):
+    registry, versions = filled(tmp_path, "2011-11-24", "2011-11-25", "2011-11-26", "2011-11-27")
+    registry.store.write("log/000002.json", b"{half")
+    assert version_before(registry, DAYS[3]) == versions[3]
+    with pytest.raises(RegistryError, match=r"log/000002\.json.*remove the damaged log entry"):
+        version_before(registry, DAYS[0])
+    registry.store.delete("log/000002.json")
+    assert version_before(registry, DAYS[0]) == versions[0]
+
+
 def test_without_a_pointer_there_is_no_champion_whatever_the_log_says(tmp_path):
     registry, _ = filled(tmp_path, "2011-11-25")
     registry.store.delete("champion.json")
