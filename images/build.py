@@ -137,12 +137,18 @@ def _default_base(role: Role) -> str:
     raise AssertionError(f"{role.folder}/Dockerfile has no ARG BASE")
 
 
+#: Arguments with which a step says its first line, and then fails for want of inputs.
+FIRST_LINE_ARGUMENTS = {
+    "temporal_split": ["--snapshot", "/nowhere", "--split", "/tmp/x"],
+    "publish": ["--bundle", "/nowhere", "--report", "/nowhere", "--data-watch", "/nowhere",
+                "--registry", "/tmp/r", "--publication", "/tmp/p"],
+}
+
+
 def first_line_s(docker: str, name: str, role: Role, repeats: int = 3) -> float:
     """Median seconds from ``docker run`` to the first line of a step that needs no torch."""
     step = role.first_line_of
-    inputs = {"temporal_split": ["--snapshot", "/nowhere", "--split", "/tmp/x"],
-              "publish": ["--bundle", "/nowhere", "--report", "/nowhere", "--registry", "/tmp/r",
-                          "--publication", "/tmp/p"]}[step]
+    inputs = FIRST_LINE_ARGUMENTS[step]
     seconds = []
     for _ in range(repeats):
         started = time.monotonic()
