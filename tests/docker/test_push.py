@@ -13,7 +13,7 @@ from components._images import Pins, code_digest
 from images.docker_cli import find_docker
 from images.push import push
 from model_core.records import json_bytes
-from pipelines.compiling import ImageChoice, compile_pipeline
+from pipelines.compiling import STEPS, ImageChoice, compile_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -63,4 +63,4 @@ def test_push_pins_what_compile_writes(registry, record, client, tmp_path):
     pins.write_bytes(json_bytes({"code_digest": code_digest(), "images": {"serve": pinned, "cpu": pinned}}))
     images = ImageChoice(Pins.read(pins), cpu_only=True)
     text = compile_pipeline("retrain", tmp_path / "r.yaml", images).read_text()
-    assert text.count(pinned) == 8
+    assert text.count(pinned) == len(STEPS)
