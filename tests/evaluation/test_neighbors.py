@@ -55,6 +55,7 @@ def test_sharing_ends_with_the_last_scorer_and_keeps_graphs_apart():
     other = neighbors.shared_neighbors(second, 2)
     assert other.at(1)[0].toarray().tolist() == [[0, 1, 0]]
     assert shared.at(1)[0].toarray().tolist() == [[1, 0, 0]]
+    gc.collect()  # what earlier tests left, too
     before = len(neighbors._SHARED)
     del shared, other
     gc.collect()
