@@ -115,7 +115,8 @@ def train(
             refit = {"num_rows": int((np.diff(rows.item_ptr) > 0).sum()), "num_steps": refitted.step,
                      "wall_s": sum(entry["wall_s"] for entry in refitted.curves),
                      "labels_until": split.val_time + split.window_s}
-        again.settle()  # should the checkpoint get lost, another attempt finds a finished run
+        for kept in {store, again}:  # should the checkpoint get lost, another attempt finds a finished run
+            kept.settle()
 
     return write_checkpoint(
         out, weights=again.load_best(best_step if refit is None else refit["num_steps"]),

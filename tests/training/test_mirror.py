@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+import time
 
 import pytest
 
@@ -147,6 +148,17 @@ def test_a_store_that_fails_does_not_end_training(inputs, whole, tmp_path):
         done = run(None, tmp_path / "c", inputs=inputs, config=REFIT, state_dir=tmp_path / "s",
                    mirror=StateMirror(Full(tmp_path / "store"), "run"))
     assert_same_bits(weights(whole), weights(done))
+
+
+def test_training_ends_when_the_states_of_both_fits_are_stored(inputs, tmp_path):
+    class Far(LocalStore):
+        def put_tree(self, prefix, folder):
+            time.sleep(0 if "refit" in prefix else 1)
+            super().put_tree(prefix, folder)
+
+    run(None, tmp_path / "c", inputs=inputs, config=REFIT, state_dir=tmp_path / "s",
+        mirror=StateMirror(Far(tmp_path / "store"), "run"))
+    assert not list((tmp_path / "s").rglob(".uploading-*"))
 
 
 @pytest.mark.parametrize("damage", ["a byte", "the best weights"])
