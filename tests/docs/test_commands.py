@@ -9,9 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
+
+from pipelines.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+CLI = typer.main.get_command(app)
+#: What … stands for at the end of a command.
+OTHER_FLAGS = ["--host", "URL", "--dataset", "gs://b/shop", "--task", "customer-purchase",
+               "--registry", "gs://b/registry", "--images", "pins.json"]
 
 # Added to a command so that it is quick; what it does stays the same.
 FASTER = {
@@ -48,6 +57,29 @@ def test_commands_run(page, tmp_path):
         done = subprocess.run([sys.executable, "-m", "pipelines.cli.main", *words[1:], *extra],
                               cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def shown(page: Path) -> list[str]:
+    """Commands that are not run, because they need a cluster, a bucket, an engine or a long time."""
+    text = re.sub(r"```sh\n.*?```", "", page.read_text(), flags=re.DOTALL).replace("\\\n", " ")
+    blocks = "\n".join(re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL))
+    lines = [*blocks.splitlines(), *re.findall(r"^ {4}(?=relrec )(.*)$", text, flags=re.MULTILINE)]
+    return [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?relrec \w", line)]
+
+
+@pytest.mark.parametrize("line", sorted({line for page in PAGES for line in shown(page)}))
+def test_commands_that_are_not_run_are_right(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pins.json", "build/pins.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    words = shlex.split(line.split(" # ")[0])
+    command, rest = CLI, words[1:] if words[-1] != "…" else [*words[1:-1], *OTHER_FLAGS]
+    while isinstance(command, TyperGroup):
+        name, *rest = rest
+        assert name in command.commands, f"no command {name}"
+        command = command.commands[name]
+    command.make_context(words[0], rest)  # what the command line does before it does anything else
 
 
 @pytest.mark.parametrize("name", ["settings", "components", "cli"])
