@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -12,13 +13,13 @@ from model_core.errors import RelrecError
 from model_core.storage.registry import Registry
 from pipelines.backfill.dates import LogicalDate
 from pipelines.backfill.outcome import Outcome, figures_of
+from pipelines.targets.following import follow
 from pipelines.targets.kubeflow.client import Client, connect
 from pipelines.targets.kubeflow.connection import Connection
 from pipelines.targets.kubeflow.errors import KubeflowError
 from pipelines.targets.kubeflow.retraining import Retraining, submission_of
 from pipelines.targets.kubeflow.runs import RunView, get_run
 from pipelines.targets.kubeflow.submit import submit
-from pipelines.targets.kubeflow.waiting import follow
 
 
 class _Left(Exception):
@@ -55,7 +56,8 @@ class ClusterRunner:
                 run = submit(client, submission_of(replace(self.retraining, as_of=date.text))).run
             known = {"run_id": run.run_id, "link": run.link}
             note(known)
-            for seen in follow(client, run.run_id, poll_s=self.poll_s, sleep=lambda s: _sleep(stop, s)):
+            for seen in follow(partial(get_run, client, run.run_id), poll_s=self.poll_s,
+                               sleep=lambda s: _sleep(stop, s)):
                 run = seen
             seconds = time.monotonic() - started
             if run.state != "succeeded":

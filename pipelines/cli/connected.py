@@ -16,6 +16,7 @@ import typer
 from model_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pipelines.targets.following import ServiceError
     from pipelines.targets.kubeflow.client import Client
     from pipelines.targets.kubeflow.connection import Connection
 
@@ -120,6 +121,11 @@ def print_json(content: Any) -> None:
 
 def _text(value: Any) -> Any:
     return utc(value) if isinstance(value, datetime) else list(value)
+
+
+def tell_lost(error: ServiceError) -> None:
+    """A service is away while its run is waited for."""
+    typer.echo(f"{error.where}: {error.found}; still waiting for the run", err=True)
 
 
 def utc(moment: datetime | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.connected import Access, print_json, short, utc
+from pipelines.cli.connected import Access, print_json, short, tell_lost, utc
+from pipelines.targets.following import follow
 from pipelines.targets.kubeflow.client import Client
-from pipelines.targets.kubeflow.errors import KubeflowError
 from pipelines.targets.kubeflow.retraining import Retraining, submission_of
-from pipelines.targets.kubeflow.runs import RunView, StepView
+from pipelines.targets.kubeflow.runs import RunView, StepView, get_run
 from pipelines.targets.kubeflow.submit import submit
-from pipelines.targets.kubeflow.waiting import follow
 
 if TYPE_CHECKING:
     from pipelines.targets.kubeflow.pipeline_versions import PipelineVersion
@@ -92,14 +92,11 @@ def wait_and_show(
     Returns:
         The run at its end, and the exit code: 0 if it succeeded, 1 if not, 130 after Ctrl-C.
     """
-    def lost(error: KubeflowError) -> None:
-        typer.echo(f"{error.where}: {error.found}; still waiting for the run", err=True)
-
     run: RunView | None = None
-    views = follow(client, run_id, poll_s=poll_s, lost=lost)
+    views = follow(lambda: get_run(client, run_id), poll_s=poll_s, lost=tell_lost)
     try:
         if quiet:
-            *_, run = views
+            (run,) = deque(views, maxlen=1)
         elif console.is_terminal:
             with Live(console=console, refresh_per_second=4) as live:
                 for run in views:
@@ -110,8 +107,6 @@ def wait_and_show(
     except KeyboardInterrupt:
         typer.echo(f"stopped waiting; the run goes on. See: relrec runs show {run_id}, or end it with "
                    f"relrec runs cancel {run_id}", err=True)
-        from pipelines.targets.kubeflow.runs import get_run
-
         return run or get_run(client, run_id), 130
     assert run is not None
     if not quiet:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from model_core.errors import ConfigError
-from pipelines.cli.connected import CONNECTION_OPTIONS
+from pipelines.cli.connected import CONNECTION_OPTIONS, print_json, tell_lost
 
 if TYPE_CHECKING:
     from pipelines.targets.kubeflow.retraining import Retraining
-    from pipelines.targets.vertex.connection import VertexPlace
+    from pipelines.targets.vertex.connection import Clients, VertexPlace
     from pipelines.targets.vertex.runs import VertexRun
 
 Target = Annotated[str, typer.Option(
@@ -77,7 +77,6 @@ def submit_to_vertex(
     Raises:
         RelrecError: A bad setting, or the service cannot be reached.
     """
-    from pipelines.cli.connected import print_json
     from pipelines.targets.kubeflow.retraining import submission_of
     from pipelines.targets.vertex import connection, runs
 
@@ -107,28 +106,35 @@ def submit_to_vertex(
         typer.echo(run.link)
     for what in left_out:
         typer.echo(f"not on Vertex AI: {what}", err=True)
+    code = 0
     if wait:
-        run = _follow(runs.follow(clients, run.job_id, poll_s=poll_s), print if not as_json else None)
+        run, code = _wait(clients, run, poll_s=poll_s, quiet=as_json)
     if as_json:
         print_json({"target": "vertex", "job_id": run.job_id, "name": run.name, "state": run.state,
                     "link": run.link, "error": run.error or None, "steps": dict(run.steps or {}),
                     "not_on_vertex": list(left_out)})
-    return 1 if wait and run.state != "succeeded" else 0
+    return code
 
 
-def _follow(views, show: Callable[[str], None] | None) -> VertexRun:
-    """A line per change of a step; the run at its end."""
+def _wait(clients: Clients, run: VertexRun, *, poll_s: float, quiet: bool) -> tuple[VertexRun, int]:
+    """A line per change of a step; the run at its end, and the exit code, 130 after Ctrl-C."""
+    from pipelines.targets.following import follow
+    from pipelines.targets.vertex.runs import get_run
+
     seen: dict[str, str] = {}
-    run = None
-    for run in views:
-        for step, state in (run.steps or {}).items():
-            if seen.get(step) != state and show is not None:
-                show(f"{step} {state}")
-            seen[step] = state
-    assert run is not None
-    if show is not None:
-        show(f"run {run.state}" + (f": {run.error}" if run.error else ""))
-    return run
+    job = run.job_id
+    try:
+        for run in follow(lambda: get_run(clients, job), poll_s=poll_s, lost=tell_lost):
+            for step, state in (run.steps or {}).items():
+                if seen.get(step) != state and not quiet:
+                    typer.echo(f"{step} {state}")
+                seen[step] = state
+    except KeyboardInterrupt:
+        typer.echo(f"stopped waiting; the run goes on: {run.link}", err=True)
+        return run, 130
+    if not quiet:
+        typer.echo(f"run {run.state}" + (f": {run.error}" if run.error else ""))
+    return run, 0 if run.state == "succeeded" else 1
 
 
 _SHARED = {"target": Target, "project": Project, "location": Location}

@@ -13,8 +13,8 @@ from model_core.storage.registry import Registry
 from pipelines.backfill.cluster import ClusterRunner
 from pipelines.backfill.dates import logical_dates
 from pipelines.compiling import LOCAL_IMAGES
+from pipelines.targets.following import follow
 from pipelines.targets.kubeflow.retraining import Retraining
-from pipelines.targets.kubeflow.waiting import follow
 from tests.contract.kfp_server import Fault
 from tests.pipelines.backfill.fakes import VERDICT, metrics_of
 
@@ -130,7 +130,7 @@ def test_ending_the_backfill_leaves_the_run_and_the_next_call_follows_it(runner,
 
 def test_a_server_that_stays_away_makes_no_run_forgotten(runner, server, cluster, monkeypatch):
     cluster.stays.add(DATES[0].name)
-    monkeypatch.setattr("pipelines.targets.kubeflow.waiting.follow.__kwdefaults__", {
+    monkeypatch.setattr("pipelines.targets.following.follow.__kwdefaults__", {
         **follow.__kwdefaults__, "patience_s": 0.0})
     server.faults = [Fault("GET /runs/", status=503, times=None)]
     lost = runner.run(DATES[0], {}, threading.Event(), lambda run: None)

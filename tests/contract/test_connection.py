@@ -91,7 +91,8 @@ def test_a_refused_token_is_asked_for_again(server, tmp_path):
 
 
 def test_waiting_survives_a_token_command_that_fails_for_a_while(server, tmp_path):
-    from pipelines.targets.kubeflow.waiting import follow
+    from pipelines.targets.following import follow
+    from pipelines.targets.kubeflow.runs import get_run
 
     calls = tmp_path / "calls"
     server.tokens = {"token-1"}
@@ -102,7 +103,7 @@ def test_waiting_survives_a_token_command_that_fails_for_a_while(server, tmp_pat
     server.backend.set_run(run.run_id, "SUCCEEDED")
     server.tokens = {"token-4"}
     told = []
-    (seen,) = follow(client, run.run_id, sleep=lambda _: None, lost=told.append)
+    (seen,) = follow(lambda: get_run(client, run.run_id), poll_s=1, sleep=lambda _: None, lost=told.append)
     assert seen.state == "succeeded"
     assert [error.found.rpartition(" ")[2] for error in told] == ["1"], "ended with 1, told once"
 

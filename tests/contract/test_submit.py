@@ -18,11 +18,11 @@ from model_core.tables.demo import DEMO_TASK
 from pipelines.cli.run_screen import wait_and_show
 from pipelines.compiling import LOCAL_IMAGES, STEPS, ImageChoice, compile_pipeline, pipeline_yaml
 from pipelines.resources import PRESETS
+from pipelines.targets.following import follow
 from pipelines.targets.kubeflow.errors import KubeflowError
 from pipelines.targets.kubeflow.pipeline_versions import ensure_version
 from pipelines.targets.kubeflow.runs import cancel_run, get_run, list_runs
 from pipelines.targets.kubeflow.submit import submit
-from pipelines.targets.kubeflow.waiting import follow
 from tests.contract.kfp_server import Fault
 
 ASKED = ("submit", "retrain", "--dataset", "gs://bucket/shop", "--task", "buy",
@@ -231,7 +231,7 @@ def test_ctrl_c_ends_the_waiting_and_not_the_run(relrec, server, playing, monkey
             raise KeyboardInterrupt
         return get_run(client, run_id)
 
-    monkeypatch.setattr("pipelines.targets.kubeflow.waiting.get_run", look)
+    monkeypatch.setattr("pipelines.cli.run_screen.get_run", look)
     words = (*ASKED, "--allow-unpinned", "--wait", "--poll", "0.05")
     said = relrec(*words)
     assert said.code == 130
@@ -285,10 +285,11 @@ def test_waiting_gives_up_on_a_server_that_stays_away(client, server, submission
     server.faults = [Fault("GET /runs/", status=503, times=None)]
     now = iter(range(0, 10_000, 100))
     with pytest.raises(KubeflowError, match="HTTP 503"):
-        list(follow(client, run.run_id, sleep=lambda _: None, clock=lambda: next(now), patience_s=500))
+        list(follow(lambda: get_run(client, run.run_id), poll_s=1, sleep=lambda _: None,
+                    clock=lambda: next(now), patience_s=500))
     server.faults = [Fault("GET /runs/", status=403, times=None)]
     with pytest.raises(KubeflowError, match="HTTP 403"):
-        next(follow(client, run.run_id))
+        next(follow(lambda: get_run(client, run.run_id), poll_s=1))
 
 
 def test_states_left_behind_follow_the_run(client, server, submission):

@@ -8,7 +8,7 @@ import re
 import urllib3
 from kfp_server_api.exceptions import ApiException
 
-from model_core.errors import RelrecError
+from pipelines.targets.following import ServiceError
 
 #: Status codes that another attempt may cure.
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
@@ -19,7 +19,7 @@ SERVERS = "Kubeflow Pipelines 2.0 or newer"
 _LONGEST_MESSAGE = 300
 
 
-class KubeflowError(RelrecError):
+class KubeflowError(ServiceError):
     """Kubeflow Pipelines cannot be reached, refuses a request, or answers what is not understood.
 
     Attributes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from model_core.errors import RelrecError
+from pipelines.targets.following import ServiceError
 
 
-class VertexError(RelrecError):
+class VertexError(ServiceError):
     """Vertex AI cannot be reached or refuses a request.
 
     Attributes:

@@ -1,23 +1,20 @@
-"""Jobs on Vertex AI: start one, look at it, follow it to its end."""
+"""Jobs on Vertex AI: start one, look at it, end it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.targets.vertex.connection import Clients
-from pipelines.targets.vertex.errors import VertexError, talking
+from pipelines.targets.vertex.errors import talking
 from pipelines.targets.vertex.job import job_id, pipeline_job
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import PipelineJob
 
 _TIMEOUT_S = 60.0
-#: How long the service may be away before waiting is given up.
-PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -110,40 +107,6 @@ def cancel(clients: Clients, job: str) -> None:
     with talking(clients.place.parent):
         clients.pipelines.cancel_pipeline_job(name=f"{clients.place.parent}/pipelineJobs/{job}",
                                               timeout=_TIMEOUT_S)
-
-
-def follow(
-    clients: Clients, job: str, *, poll_s: float = 15.0, patience_s: float = PATIENCE_S,
-    sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic,
-) -> Iterator[VertexRun]:
-    """The job as it is, again and again; the last one has ended.
-
-    Args:
-        clients: Connected clients.
-        job: ID of the job.
-        poll_s: Pause between looks.
-        patience_s: Give up when the service has been away for so long.
-        sleep, clock: Pause and monotonic seconds.
-
-    Raises:
-        VertexError: No such job, or the service stays away.
-    """
-    away_since: float | None = None
-    while True:
-        try:
-            run = get_run(clients, job)
-        except VertexError as error:
-            if not error.transient:
-                raise
-            away_since = clock() if away_since is None else away_since
-            if clock() - away_since > patience_s:
-                raise
-        else:
-            away_since = None
-            yield run
-            if run.ended:
-                return
-        sleep(poll_s)
 
 
 def _view(clients: Clients, job: PipelineJob, left_out: tuple[str, ...] = ()) -> VertexRun:

@@ -21,11 +21,12 @@ from model_core.errors import ConfigError
 from pipelines.compiling import STEPS, ImageChoice, pipeline_yaml
 from pipelines.parameters import pipeline_arguments
 from pipelines.resources import PRESETS
+from pipelines.targets.following import follow
 from pipelines.targets.vertex import schedules
 from pipelines.targets.vertex.connection import Clients, VertexPlace, connect
 from pipelines.targets.vertex.errors import VertexError
 from pipelines.targets.vertex.job import job_id, pipeline_job
-from pipelines.targets.vertex.runs import cancel, follow, get_run, submit
+from pipelines.targets.vertex.runs import cancel, get_run, submit
 from tests.pipelines.vertex.service import PARENT, Service, serving
 
 NOW = datetime(2026, 3, 1, 4, 5, 6, tzinfo=UTC)
@@ -124,7 +125,7 @@ def test_a_run_is_followed_to_its_end_through_an_outage(service, clients, text):
                 "ingest": ("SUCCEEDED", ""), "train": ("FAILED", "out of memory")})
 
     service.faults = [None, grpc.StatusCode.UNAVAILABLE]
-    *_, last = follow(clients, run.job_id, poll_s=3, sleep=sleep)
+    *_, last = follow(lambda: get_run(clients, run.job_id), poll_s=3, sleep=sleep)
     assert (last.state, last.error, pauses) == ("failed", "out of memory", [3, 3])
     assert last.steps == {"ingest": "succeeded", "train": "failed"}
 
@@ -133,7 +134,8 @@ def test_waiting_for_a_service_that_stays_away_ends(service, clients):
     moments = iter(range(0, 10_000, 400))
     service.faults = [grpc.StatusCode.UNAVAILABLE] * 50
     with pytest.raises(VertexError, match="try again later"):
-        list(follow(clients, "retrain-1", sleep=lambda seconds: None, clock=lambda: next(moments)))
+        list(follow(lambda: get_run(clients, "retrain-1"), poll_s=1, sleep=lambda seconds: None,
+                    clock=lambda: next(moments)))
 
 
 def test_cancel(service, clients, text):
