@@ -18,21 +18,17 @@ steps read the date from the artifacts.
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from model_core.errors import ConfigError
 
 #: As kfp.dsl has it (PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER); a test compares.
 SCHEDULE_TIME = "{{$.pipeline_job_schedule_time_utc}}"
 
-#: Targets that start runs by a schedule of their own, and what stands there for the time.
-SCHEDULERS = {"kubeflow": SCHEDULE_TIME, "vertex": SCHEDULE_TIME}
-
 _FROM_PARAMETER = re.compile(
     r"^( +)ingest:\n(?:\1 .*\n)*?\1 +as_of:\n(\1 +)(componentInputParameter: as_of)\n", re.MULTILINE)
 
 
-def with_schedule_time(text: str, target: Literal["kubeflow", "vertex"] = "kubeflow") -> str:
+def with_schedule_time(text: str) -> str:
     """A compiled pipeline whose logical date is the time for which each run is due.
 
     Give its runs ``pipeline_arguments(as_of_required=True)``, so that a scheduler that hands
@@ -40,22 +36,18 @@ def with_schedule_time(text: str, target: Literal["kubeflow", "vertex"] = "kubef
 
     Args:
         text: Compiled YAML, as ``relrec compile`` writes it.
-        target: Who schedules it.
 
     Returns:
         The same text but for the one input.
 
     Raises:
-        ConfigError: The target has no schedules, or the text has no input to replace.
+        ConfigError: The text has no input to replace.
     """
-    if target not in SCHEDULERS:
-        raise ConfigError("schedule", f"one of {sorted(SCHEDULERS)}", repr(target),
-                          "pass the logical date with --as-of there")
     found = list(_FROM_PARAMETER.finditer(text))
     if len(found) != 1:
         raise ConfigError("schedule", "a pipeline whose step ingest takes as_of from the parameter as_of",
                           f"{len(found)} such inputs", "compile the pipeline anew, without a schedule")
     (place,) = found
     indent = place[2]
-    return (f"{text[:place.start(3)]}runtimeValue:\n{indent}  constant: '{SCHEDULERS[target]}'"
+    return (f"{text[:place.start(3)]}runtimeValue:\n{indent}  constant: '{SCHEDULE_TIME}'"
             f"{text[place.end(3):]}")

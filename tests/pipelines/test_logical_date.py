@@ -11,7 +11,7 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 from model_core.errors import ConfigError
 from pipelines.compiling import pipeline_yaml
 from pipelines.resources import PRESETS
-from pipelines.targets.logical_date import SCHEDULE_TIME, SCHEDULERS, with_schedule_time
+from pipelines.targets.logical_date import SCHEDULE_TIME, with_schedule_time
 
 
 @pytest.fixture(scope="module", params=["laptop", "small_gpu"])
@@ -19,9 +19,8 @@ def plain(request):
     return pipeline_yaml("retrain", resources=PRESETS[request.param])
 
 
-@pytest.mark.parametrize("target", SCHEDULERS)
-def test_the_schedule_time_is_the_only_difference(plain, target):
-    scheduled = with_schedule_time(plain, target)
+def test_the_schedule_time_is_the_only_difference(plain):
+    scheduled = with_schedule_time(plain)
     before, after = (list(yaml.safe_load_all(text)) for text in (plain, scheduled))
     date = before[0]["root"]["dag"]["tasks"]["ingest"]["inputs"]["parameters"]
     assert date["as_of"] == {"componentInputParameter": "as_of"}
@@ -50,7 +49,5 @@ def test_no_other_step_is_given_the_date(plain):
 
 
 def test_refused(plain):
-    with pytest.raises(ConfigError, match="--as-of"):
-        with_schedule_time(plain, "process")
     with pytest.raises(ConfigError, match="0 such inputs"):
         with_schedule_time(with_schedule_time(plain))
