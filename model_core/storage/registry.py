@@ -101,8 +101,9 @@ class Registry(Versions):
                                 "pass the verdict that evaluate wrote")
         seconds = logical_seconds(logical_date)
         record = open_record(bundle_dir, self.kind, self.schema_version, verify="digest")
-        self.check_subject(run_info)
-        known = self._find(record.digest)
+        listed = self.versions()
+        self.check_subject(run_info, listed)
+        known = self._find(record.digest, listed)
         version = known or self._store_version(record.path, record.digest, logical_date, {
             "digest": record.digest, "verdict": dict(verdict), "created_at": now,
             "logical_date": logical_date, "run_info": dict(run_info),
@@ -135,8 +136,9 @@ class Registry(Versions):
     def _was_champion(self, version: str, inputs_digest: str | None, *, is_new: bool) -> bool:
         """Whether a version, or another one of the same inputs, was ever promoted."""
         date = version.partition("-")[0]  # equal inputs have an equal date, so that few are read
-        alike = {name for name in self.versions() if name.startswith(f"{date}-") and name != version
-                 and inputs_digest is not None
+        # Listed anew: another run of the same inputs may have stored its version meanwhile.
+        listed = self.versions() if inputs_digest is not None else ()
+        alike = {name for name in listed if name.startswith(f"{date}-") and name != version
                  and self.version_info(name)["run_info"].get("inputs_digest") == inputs_digest}
         alike |= set() if is_new else {version}
         return bool(alike) and any(entry.version in alike for entry in self.newest_first())

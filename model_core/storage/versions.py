@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,26 +84,27 @@ class Versions:
         open_record(out, self.kind, self.schema_version, verify="digest")
         return out
 
-    def check_subject(self, run_info: Mapping[str, Any]) -> None:
+    def check_subject(self, run_info: Mapping[str, Any], listed: Sequence[str] | None = None) -> None:
         """A registry serves one dataset and task: one pointer cannot stand for two.
 
         Args:
             run_info: Its ``dataset`` and ``task`` are looked at, where it has them.
+            listed: The versions, where they were listed already.
 
         Raises:
             RegistryError: It holds models of another dataset or task.
         """
         subject = {name: run_info[name] for name in ("dataset", "task") if name in run_info}
-        for version in self.versions()[:1]:
+        for version in (self.versions() if listed is None else listed)[:1]:
             known = self.version_info(version)["run_info"]
             other = {name: known[name] for name in subject if name in known}
             if any(other[name] != subject[name] for name in other):
                 raise RegistryError("registry", f"models of {other}", f"a model of {subject}",
                                     "pass another registry, one for each dataset and task")
 
-    def _find(self, digest: str) -> str | None:
-        """The version that holds a bundle, or None."""
-        for version in self.versions():
+    def _find(self, digest: str, listed: Sequence[str]) -> str | None:
+        """The one of the listed versions that holds a bundle, or None."""
+        for version in listed:
             # The name ends with 8 digits of the digest, so that few candidates are read.
             if version.endswith(digest[:8]) and self.version_info(version)["digest"] == digest:
                 return version

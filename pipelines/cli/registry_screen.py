@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -45,11 +44,12 @@ def version_json(registry: Registry, version: str | None, num_entries: int) -> d
                                 "name a version: relrec registry show VERSION")
         version = champion.version
     info = registry.version_info(version)
-    entries = list(itertools.islice(registry.newest_first(), num_entries))
+    log = registry.history()
     return {
-        **_version(version, info, champion, {entry.version for entry in registry.history()}),
+        **_version(version, info, champion, {entry.version for entry in log}),
         "digest": info["digest"], "run_info": info["run_info"], "checks": info["verdict"].get("checks", []),
-        "log": [asdict(entry) | {"promoted_at": _time(entry.promoted_at)} for entry in entries],
+        "log": [asdict(entry) | {"promoted_at": _time(entry.promoted_at)}
+                for entry in log[::-1][:num_entries]],
     }
 
 
