@@ -6,19 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pipelines.cli import flags
 from pipelines.cli.connected import Access, Output, check_output, connected
-from pipelines.cli.submit import (
-    AllowUnpinned,
-    CheckpointRoot,
-    Experiment,
-    Model,
-    PinsFile,
-    PipelineRoot,
-    Resources,
-    ServiceAccount,
-    Settings,
-    Task,
-)
 
 backfill_app = typer.Typer(no_args_is_help=True, help="Run a pipeline for many logical dates.")
 
@@ -27,26 +16,23 @@ backfill_app = typer.Typer(no_args_is_help=True, help="Run a pipeline for many l
 @connected
 def backfill_retrain(
     access: Access,
-    dataset: Annotated[str, typer.Option(
-        help="RelBench-v3 folder, URI of one (gs://, s3://) or Hub spec.", show_default=False)],
-    task: Task,
+    dataset: flags.Dataset,
+    task: flags.Task,
     start: Annotated[str, typer.Option(
         "--from", metavar="DATE", help="First logical date (UTC).", show_default=False)],
     end: Annotated[str, typer.Option(
         "--to", metavar="DATE", help="Last logical date, included.", show_default=False)],
     every: Annotated[str, typer.Option(
         metavar="STEP", help="Distance of the dates: hours, days or weeks, such as 6h, 1d or 2w.")] = "1d",
-    model: Model = "contextgnn",
+    model: flags.Model = "contextgnn",
     root: Annotated[str | None, typer.Option(
         help="Directory of state and results; each date has a folder in it. "
              "[default: runs/DATASET/TASK/backfill]", show_default=False)] = None,
     registry: Annotated[str | None, typer.Option(
         help="Model registry that all dates share, directory or URI. [default: ROOT/registry]",
         show_default=False)] = None,
-    settings: Settings = None,
-    warm_start: Annotated[str | None, typer.Option(
-        help="What training begins with: none or champion. The same as --set train.warm_start.",
-        show_default=False)] = None,
+    settings: flags.Settings = None,
+    warm_start: flags.WarmStart = None,
     no_promote: Annotated[bool, typer.Option(
         "--no-promote", help="Store every version, promote none; as --set gate.promote=false.")] = False,
     parallel: Annotated[int, typer.Option(
@@ -64,13 +50,13 @@ def backfill_retrain(
     containers: Annotated[list[str] | None, typer.Option(
         "--docker", metavar="KEY=VALUE", help="For --runner docker, as for relrec run. Repeatable.",
         show_default=False)] = None,
-    images: PinsFile = None,
-    allow_unpinned: AllowUnpinned = False,
-    resources: Resources = "cpu",
-    experiment: Experiment = "",
-    checkpoint_root: CheckpointRoot = "",
-    pipeline_root: PipelineRoot = "",
-    service_account: ServiceAccount = "",
+    images: flags.PinsFile = None,
+    allow_unpinned: flags.AllowUnpinned = False,
+    resources: flags.Resources = "cpu",
+    experiment: flags.Experiment = "",
+    checkpoint_root: flags.CheckpointRoot = "",
+    pipeline_root: flags.PipelineRoot = "",
+    service_account: flags.ServiceAccount = "",
     poll_s: Annotated[float, typer.Option(
         "--poll", min=0.05, help="For --runner kubeflow: seconds between looks.")] = 5.0,
     dry_run: Annotated[bool, typer.Option(

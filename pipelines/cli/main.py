@@ -14,6 +14,7 @@ import typer
 
 from model_core.errors import ConfigError, RelrecError
 from model_core.version import __version__
+from pipelines.cli import flags
 from pipelines.cli.backfill import backfill_app
 from pipelines.cli.dataset import dataset_app
 from pipelines.cli.registry import registry_app
@@ -44,14 +45,6 @@ app.add_typer(registry_app, name="registry")
 
 Dataset = Annotated[str, typer.Argument(
     help="RelBench-v3 folder, URI of one (gs://, s3://), or a Hub spec org/repo/name.", show_default=False)]
-Resources = Annotated[str, typer.Option(
-    help="Processors, memory, GPUs and nodes of steps: laptop, cpu, small_gpu, large_gpu or a YAML file.")]
-
-PinsFile = Annotated[Path | None, typer.Option(
-    "--images", metavar="FILE", show_default=False,
-    help="Pin the images that make push wrote to this file.")]
-AllowUnpinned = Annotated[bool, typer.Option(
-    "--allow-unpinned", help="Accept images without a digest.")]
 CpuOnly = Annotated[bool, typer.Option(
     "--cpu-only", help="Train and evaluate in the cpu image, too.")]
 
@@ -73,10 +66,9 @@ def _root(
 
 @run_app.command("retrain")
 def run_retrain(
-    dataset: Annotated[str, typer.Option(
-        help="RelBench-v3 folder, URI of one (gs://, s3://) or Hub spec.", show_default=False)],
-    task: Annotated[str, typer.Option(help="Recommendation task of it.", show_default=False)],
-    model: Annotated[str, typer.Option(help="Model to train.")] = "contextgnn",
+    dataset: flags.Dataset,
+    task: flags.Task,
+    model: flags.Model = "contextgnn",
     root: Annotated[str | None, typer.Option(
         help="Directory or URI (gs://, s3://) where artifacts, cache and registry go. "
              "[default: runs/DATASET/TASK]",
@@ -92,12 +84,8 @@ def run_retrain(
     as_of: Annotated[str, typer.Option(
         help="Logical date (UTC); rows after it are cut and the newest whole window is test. "
              "Empty: the dataset's own windows.")] = "",
-    settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="A setting, such as train.epochs=3. Repeatable.",
-        show_default=False)] = None,
-    warm_start: Annotated[str | None, typer.Option(
-        help="What training begins with: none (initial weights) or champion (its weights, carried over). "
-             "The same as --set train.warm_start.", show_default=False)] = None,
+    settings: flags.Settings = None,
+    warm_start: flags.WarmStart = None,
     json_path: Annotated[Path | None, typer.Option(
         "--json", help="Also write the summary here.", show_default=False)] = None,
     cache: Annotated[bool, typer.Option(help="Reuse steps whose inputs are unchanged.")] = True,
@@ -118,10 +106,10 @@ def run_retrain(
 @compile_app.command("retrain")
 def compile_retrain(
     out: Annotated[Path, typer.Option("-o", "--out", help="YAML file to write.")] = Path("retrain.yaml"),
-    images: PinsFile = None,
-    allow_unpinned: AllowUnpinned = False,
+    images: flags.PinsFile = None,
+    allow_unpinned: flags.AllowUnpinned = False,
     cpu_only: CpuOnly = False,
-    resources: Resources = "laptop",
+    resources: flags.Resources = "laptop",
 ) -> None:
     """Compile the retrain pipeline for a cluster, with images pinned by digest.
 
@@ -155,8 +143,8 @@ def components_export(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Directory to write to.")
     ] = Path("component-specs"),
-    images: PinsFile = None,
-    allow_unpinned: AllowUnpinned = False,
+    images: flags.PinsFile = None,
+    allow_unpinned: flags.AllowUnpinned = False,
     cpu_only: CpuOnly = False,
 ) -> None:
     """Write one component.yaml per step, to load in pipelines of your own.
@@ -171,14 +159,11 @@ def components_export(
 
 @app.command()
 def plan(
-    dataset: Annotated[str, typer.Option(
-        help="RelBench-v3 folder, URI of one (gs://, s3://) or Hub spec.", show_default=False)],
-    task: Annotated[str, typer.Option(help="Recommendation task of it.", show_default=False)],
-    model: Annotated[str, typer.Option(help="Model to train.")] = "contextgnn",
+    dataset: flags.Dataset,
+    task: flags.Task,
+    model: flags.Model = "contextgnn",
     as_of: Annotated[str, typer.Option(help="Logical date (UTC), as for relrec run.")] = "",
-    settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="A setting, such as train.loss=sampled. Repeatable.",
-        show_default=False)] = None,
+    settings: flags.Settings = None,
     json_path: Annotated[Path | None, typer.Option(
         "--json", help="Also write the plan here.", show_default=False)] = None,
     memory_gb: Annotated[float | None, typer.Option(
@@ -220,7 +205,7 @@ def describe(
         help="RelBench-v3 folder, or a Hub spec org/repo/name; or the word pipeline.", show_default=False)],
     pipeline: Annotated[str | None, typer.Argument(
         help="After the word pipeline: its name.", show_default=False)] = None,
-    resources: Resources = "laptop",
+    resources: flags.Resources = "laptop",
 ) -> None:
     """Show what a dataset holds, or what a pipeline does.
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model_core.config import parse_overrides
 from model_core.errors import ConfigError
 from model_core.logical_date import date_text, parse_as_of
 from model_core.records import json_bytes, write_atomically
 from model_core.storage.uri import parse_location
+from pipelines.cli.flags import run_config
 from pipelines.cli.gate import show_checks
 from pipelines.cli.plan import show_costs, show_forecast
 from pipelines.runs import RunRequest, run_locally
@@ -52,8 +52,7 @@ def run_retrain(
     Raises:
         ConfigError: A bad setting or an unknown runner, before anything is started.
     """
-    begins = [] if warm_start is None else [f"train.warm_start={warm_start}"]
-    config = parse_overrides([f"model.name={model}", *begins, *settings])
+    config = run_config(model, warm_start, settings)
     base = _place(root, "--root") if root else Path("runs") / Path(dataset).name / task
     shelf = _place(registry, "--registry") if registry else (
         base / "registry" if isinstance(base, Path) else f"{base}/registry")

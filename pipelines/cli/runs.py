@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.connected import Access, Output, check_output, connected, print_json
+from pipelines.cli.flags import Poll
 
 runs_app = typer.Typer(no_args_is_help=True, help="Look at runs on Kubeflow Pipelines, and end them.")
 
@@ -50,8 +51,7 @@ def show_command(
     run_id: RunId,
     wait: Annotated[bool, typer.Option(
         "--wait", help="Follow it; exit with 0 if it succeeds, else with 1.")] = False,
-    poll_s: Annotated[float, typer.Option(
-        "--poll", min=0.05, help="Seconds between looks of --wait.")] = 5.0,
+    poll_s: Poll = 5.0,
     output: Output = "text",
 ) -> None:
     """Show a run: its state, its steps, and why a step failed.

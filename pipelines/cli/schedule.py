@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.cli import submit
+from pipelines.cli import flags
 from pipelines.cli import vertex_schedules as vertex
 from pipelines.cli.connected import Access, Output, check_output, connected, print_json
+from pipelines.cli.submit import retraining
 from pipelines.cli.vertex import on_vertex
+
+if TYPE_CHECKING:
+    from pipelines.targets.kubeflow.client import Client
 
 schedule_app = typer.Typer(
     no_args_is_help=True, help="Let Kubeflow Pipelines or Vertex AI retrain by itself.")
@@ -25,9 +30,9 @@ def create_command(
     cron: Annotated[str, typer.Option(
         help="Minute, hour, day of month, month, day of week; '0 3 * * *' is every night at three.",
         show_default=False)],
-    dataset: submit.Dataset,
-    task: submit.Task,
-    registry: submit.Registry,
+    dataset: flags.RemoteDataset,
+    task: flags.Task,
+    registry: flags.RemoteRegistry,
     timezone: Annotated[str, typer.Option(help="Time zone of --cron, --start and --end.")] = "UTC",
     cluster_timezone: Annotated[str | None, typer.Option(
         help="Zone in which the cluster reads expressions (its CRON_SCHEDULE_TIMEZONE). "
@@ -43,16 +48,16 @@ def create_command(
     max_concurrency: Annotated[int, typer.Option(
         help="Runs of it on the way at the same time, 1 to 10.")] = 1,
     paused: Annotated[bool, typer.Option("--paused", help="Make it, but do not let it fire.")] = False,
-    model: submit.Model = "contextgnn",
-    warm_start: submit.WarmStart = None,
-    settings: submit.Settings = None,
-    images: submit.PinsFile = None,
-    allow_unpinned: submit.AllowUnpinned = False,
-    resources: submit.Resources = "cpu",
-    experiment: submit.Experiment = "",
-    checkpoint_root: submit.CheckpointRoot = "",
-    pipeline_root: submit.PipelineRoot = "",
-    service_account: submit.ServiceAccount = "",
+    model: flags.Model = "contextgnn",
+    warm_start: flags.WarmStart = None,
+    settings: flags.Settings = None,
+    images: flags.PinsFile = None,
+    allow_unpinned: flags.AllowUnpinned = False,
+    resources: flags.Resources = "cpu",
+    experiment: flags.Experiment = "",
+    checkpoint_root: flags.CheckpointRoot = "",
+    pipeline_root: flags.PipelineRoot = "",
+    service_account: flags.ServiceAccount = "",
     dry_run: Annotated[bool, typer.Option(
         "--dry-run", help="Show what would be made and when it would fire, and send nothing.")] = False,
     output: Output = "text",
@@ -66,7 +71,7 @@ def create_command(
     --registry gs://bucket/registry --images build/pins.json
     """
     as_json = check_output(output)
-    wanted = submit.retraining(
+    wanted = retraining(
         dataset=dataset, task=task, registry=registry, model=model, warm_start=warm_start,
         settings=settings, images=images, allow_unpinned=allow_unpinned, resources=resources,
         experiment=experiment, name=name, checkpoint_root=checkpoint_root, pipeline_root=pipeline_root,
@@ -123,11 +128,9 @@ def pause_command(access: Access, name: Name, output: Output = "text") -> None:
 
     Example: relrec schedule pause retrain-customer-purchase
     """
-    as_json = check_output(output)
     from pipelines.targets.kubeflow.schedule_views import pause_schedule
 
-    changed = pause_schedule(access.connect(), name)
-    _tell(as_json, name, "paused", changed, f"{name} " + ("is paused" if changed else "was paused already"))
+    _change(pause_schedule, access, name, output, "paused", "is paused", "was paused already")
 
 
 @schedule_app.command("resume")
@@ -138,11 +141,9 @@ def resume_command(access: Access, name: Name, output: Output = "text") -> None:
 
     Example: relrec schedule resume retrain-customer-purchase
     """
-    as_json = check_output(output)
     from pipelines.targets.kubeflow.schedule_views import resume_schedule
 
-    changed = resume_schedule(access.connect(), name)
-    _tell(as_json, name, "active", changed, f"{name} " + ("fires again" if changed else "was active already"))
+    _change(resume_schedule, access, name, output, "active", "fires again", "was active already")
 
 
 @schedule_app.command("delete")
@@ -153,15 +154,17 @@ def delete_command(access: Access, name: Name, output: Output = "text") -> None:
 
     Example: relrec schedule delete retrain-customer-purchase
     """
-    as_json = check_output(output)
     from pipelines.targets.kubeflow.schedule_views import delete_schedule
 
-    delete_schedule(access.connect(), name)
-    _tell(as_json, name, "deleted", True, f"{name} is deleted")
+    _change(delete_schedule, access, name, output, "deleted", "is deleted")
 
 
-def _tell(as_json: bool, name: str, state: str, changed: bool, sentence: str) -> None:
+def _change(act: Callable[[Client, str], bool | int], access: Access, name: str, output: str, state: str,
+            done: str, already: str = "") -> None:
+    """Do something to a schedule, and tell it: what became of it, or that it was so before."""
+    as_json = check_output(output)
+    changed = bool(act(access.connect(), name))
     if as_json:
         print_json({"name": name, "state": state, "changed": changed})
     else:
-        typer.echo(sentence)
+        typer.echo(f"{name} {done if changed else already}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model_core.errors import ConfigError
+from pipelines.cli import flags
 from pipelines.cli.connected import Access, Output, check_output, connected
 from pipelines.cli.vertex import (
     Accelerator,
@@ -25,54 +26,28 @@ if TYPE_CHECKING:
 
 submit_app = typer.Typer(no_args_is_help=True, help="Run a pipeline on Kubeflow Pipelines or Vertex AI.")
 
-Dataset = Annotated[str, typer.Option(
-    help="URI (gs://, s3://) or Hub spec of a RelBench-v3 dataset.", show_default=False)]
-Task = Annotated[str, typer.Option(help="Recommendation task of it.", show_default=False)]
-Registry = Annotated[str, typer.Option(help="URI (gs://, s3://) of the model registry.", show_default=False)]
-Model = Annotated[str, typer.Option(help="Model to train.")]
-PinsFile = Annotated[Path | None, typer.Option(
-    "--images", metavar="FILE", show_default=False,
-    help="Pin the images that make push wrote to this file.")]
-AllowUnpinned = Annotated[bool, typer.Option("--allow-unpinned", help="Accept images without a digest.")]
-Resources = Annotated[str, typer.Option(
-    help="Processors, memory, GPUs and nodes of steps: cpu, small_gpu, large_gpu, laptop or a YAML file.")]
-Settings = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="A setting, such as train.epochs=3. Repeatable.", show_default=False)]
-WarmStart = Annotated[str | None, typer.Option(
-    "--warm-start", metavar="none|champion", show_default=False,
-    help="What training begins with; the same as --set train.warm_start.")]
-Experiment = Annotated[str, typer.Option(
-    help="Experiment of the run. [default: retrain-TASK]", show_default=False)]
-CheckpointRoot = Annotated[str, typer.Option(
-    help="URI for resume states; without one a lost node starts training over.", show_default=False)]
-PipelineRoot = Annotated[str, typer.Option(
-    help="URI for artifacts. [default: the cluster's own place]", show_default=False)]
-ServiceAccount = Annotated[str, typer.Option(
-    help="Service account of the steps: a Kubernetes name, or an e-mail address on Vertex AI. "
-         "[default: the cluster's]", show_default=False)]
-
 
 @submit_app.command("retrain")
 @connected
 def submit_retrain(
     access: Access,
-    dataset: Dataset,
-    task: Task,
-    registry: Registry,
-    model: Model = "contextgnn",
+    dataset: flags.RemoteDataset,
+    task: flags.Task,
+    registry: flags.RemoteRegistry,
+    model: flags.Model = "contextgnn",
     as_of: Annotated[str, typer.Option(
         help="Logical date (UTC); rows after it are cut. Empty: the dataset's own windows.")] = "",
-    warm_start: WarmStart = None,
-    settings: Settings = None,
-    images: PinsFile = None,
-    allow_unpinned: AllowUnpinned = False,
-    resources: Resources = "cpu",
-    experiment: Experiment = "",
+    warm_start: flags.WarmStart = None,
+    settings: flags.Settings = None,
+    images: flags.PinsFile = None,
+    allow_unpinned: flags.AllowUnpinned = False,
+    resources: flags.Resources = "cpu",
+    experiment: flags.Experiment = "",
     run_name: Annotated[str, typer.Option(
         "--name", help="Name of the run. [default: retrain-TASK-DATE]", show_default=False)] = "",
-    checkpoint_root: CheckpointRoot = "",
-    pipeline_root: PipelineRoot = "",
-    service_account: ServiceAccount = "",
+    checkpoint_root: flags.CheckpointRoot = "",
+    pipeline_root: flags.PipelineRoot = "",
+    service_account: flags.ServiceAccount = "",
     target: Target = "kubeflow",
     project: Project = "",
     location: Location = "",
@@ -80,8 +55,7 @@ def submit_retrain(
     accelerator: Accelerator = "",
     wait: Annotated[bool, typer.Option(
         "--wait", help="Follow the run; exit with 0 if it succeeds, else with 1.")] = False,
-    poll_s: Annotated[float, typer.Option(
-        "--poll", min=0.05, help="Seconds between looks of --wait.")] = 5.0,
+    poll_s: flags.Poll = 5.0,
     dry_run: Annotated[bool, typer.Option(
         "--dry-run", help="Show what would be sent, and send nothing.")] = False,
     output: Output = "text",
@@ -124,13 +98,11 @@ def retraining(
         ConfigError: A bad setting, resource profile or file of pins.
     """
     from components._images import Pins
-    from model_core.config import parse_overrides
     from pipelines.compiling import STEPS, ImageChoice
     from pipelines.resources import load_profile
     from pipelines.targets.kubeflow.retraining import Retraining
 
-    begins = [] if warm_start is None else [f"train.warm_start={warm_start}"]
-    config = parse_overrides([f"model.name={model}", *begins, *(settings or [])])
+    config = flags.run_config(model, warm_start, settings)
     profile = load_profile(resources, STEPS)
     if images is None and not allow_unpinned:
         raise ConfigError("--images", "the file of pinned images that make push wrote", "none",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,9 @@ if TYPE_CHECKING:
 
 def create_schedule(
     flags: VertexFlags, *, cron: str, timezone: str, name: str, start: str, end: str, catch_up: bool,
-    max_concurrency: int, paused: bool, dry_run: bool, output: str, dataset: str, task: str, registry: str,
-    model: str, warm_start: str | None, settings: list[str] | None, images: Any, allow_unpinned: bool,
-    resources: str, experiment: str, checkpoint_root: str, pipeline_root: str, service_account: str,
-    cluster_timezone: str | None,
+    max_concurrency: int, paused: bool, dry_run: bool, output: str, cluster_timezone: str | None, **job: Any,
 ) -> None:
-    """Make or change a schedule of Vertex AI.
+    """Make or change a schedule of Vertex AI; ``job`` is what ``submit.retraining`` takes.
 
     Raises:
         RelrecError: A bad setting, or the service cannot be reached.
@@ -40,11 +38,7 @@ def create_schedule(
     from pipelines.targets.vertex.job import pipeline_job
 
     zone = parse_zone(timezone, "--timezone")
-    wanted = retraining(
-        dataset=dataset, task=task, registry=registry, model=model, warm_start=warm_start,
-        settings=settings, images=images, allow_unpinned=allow_unpinned, resources=resources,
-        experiment=experiment, name=name, checkpoint_root=checkpoint_root, pipeline_root=pipeline_root,
-        service_account=service_account)
+    wanted = retraining(name=name, **job)
     place = flags.place(wanted)
     submission = scheduled_submission_of(wanted)
     timing: dict[str, Any] = {
@@ -54,10 +48,10 @@ def create_schedule(
         "queueing": catch_up,
     }
     if dry_run:
-        job = pipeline_job(place, submission.yaml, submission.arguments, submission.run_name,
-                           submission.pipeline_root)
+        planned = pipeline_job(place, submission.yaml, submission.arguments, submission.run_name,
+                               submission.pipeline_root)
         plan = {"target": "vertex", "parent": place.parent, "dry_run": True, "schedule": submission.run_name,
-                **timing, **submission.to_json(), "not_on_vertex": list(job.left_out)}
+                **timing, **submission.to_json(), "not_on_vertex": list(planned.left_out)}
         if as_json:
             print_json(plan)
         else:
@@ -95,21 +89,22 @@ def show_schedule(flags: VertexFlags, *, name: str, output: str) -> None:
 
 def pause_schedule(flags: VertexFlags, *, name: str, output: str) -> None:
     """Let a schedule start nothing until it is resumed."""
-    as_json = check_output(output)
-    from pipelines.targets.vertex import schedules
+    from pipelines.targets.vertex.schedules import pause
 
-    clients = _clients(flags)
-    schedules.pause(clients, name)
-    _show(_one(clients, name), as_json)
+    _change(pause, flags, name, output)
 
 
 def resume_schedule(flags: VertexFlags, *, name: str, output: str) -> None:
     """Let a paused schedule go on; what was due in between is left out."""
-    as_json = check_output(output)
-    from pipelines.targets.vertex import schedules
+    from pipelines.targets.vertex.schedules import resume
 
+    _change(resume, flags, name, output)
+
+
+def _change(act: Callable[[Clients, str], None], flags: VertexFlags, name: str, output: str) -> None:
+    as_json = check_output(output)
     clients = _clients(flags)
-    schedules.resume(clients, name)
+    act(clients, name)
     _show(_one(clients, name), as_json)
 
 
