@@ -18,7 +18,12 @@ class RelrecError(Exception):
 
     def __init__(self, where: str, expected: str, found: str, fix: str) -> None:
         self.where, self.expected, self.found, self.fix = where, expected, found, fix
-        super().__init__(f"{where}: expected {expected}, found {found}. Fix: {fix}.")
+        super().__init__(f"{self.fault}. Fix: {fix}.")
+
+    @property
+    def fault(self) -> str:
+        """The message without how to fix it, for a record of what went wrong elsewhere."""
+        return f"{self.where}: expected {self.expected}, found {self.found}"
 
     def __reduce__(self) -> tuple:
         return type(self), (self.where, self.expected, self.found, self.fix)

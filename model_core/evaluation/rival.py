@@ -43,8 +43,7 @@ def open_champion(
             for split, weights in _WEIGHTS.items() if split == "test" or split in config.splits}
     except ArtifactError as error:
         # Where the bundle lies for the moment says nothing, and would make equal reports differ.
-        text = f"{error.where}: expected {error.expected}, found {error.found}"
-        return Reigning(champion.version, text.replace(str(champion.bundle_dir), champion.version)), {}
+        return Reigning(champion.version, error.fault.replace(str(champion.bundle_dir), champion.version)), {}
 
 
 def rank_beside(

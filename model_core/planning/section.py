@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from model_core.pages import template
 
 #: Where the report's page has room for the section: times of later steps are known after it.
 PLACE = "<!-- time and memory -->"
@@ -23,11 +23,7 @@ def with_time_and_memory(
         plan: ``Plan.to_json()``.
         epochs_done: Epochs that training took; None where it is not known.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )
-    section = environment.get_template("section.html.j2").render(
+    section = template(Path(__file__).with_name("section.html.j2")).render(
         rows=rows, plan=plan, epochs_done=epochs_done)
     place = PLACE if PLACE in page else "</main>"
     return page.replace(place, f"{section}\n{place}", 1)

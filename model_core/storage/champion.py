@@ -169,7 +169,6 @@ def _fetch(registry: Registry, version: str, folder: Path) -> str | None:
 
 def _without_place(error: ArtifactError | RegistryError | StorageError, folder: Path) -> str:
     # The folder's name is drawn by chance; equal content must stay equal.
-    _, found, inside = error.where.partition(f"{folder.parent}/")
-    where = inside.partition("/")[2] if found else error.where
-    return f"{where}: expected {error.expected}, found {error.found}"
+    before, found, inside = error.fault.partition(f"{folder.parent}/")
+    return before + inside.partition("/")[2] if found else error.fault
 

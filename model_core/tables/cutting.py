@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -25,9 +25,18 @@ def time_range(tables: Mapping[str, CheckedTable]) -> tuple[int, int]:
     Raises:
         DataError: No table has a time column.
     """
-    ends = [end for table in tables.values()
-            if table.schema.time_col is not None and table.schema.num_rows
-            for end in column_range(table.rows.column(table.schema.time_col))]
+    return span(end for table in tables.values()
+                if table.schema.time_col is not None and table.schema.num_rows
+                for end in column_range(table.rows.column(table.schema.time_col)))
+
+
+def span(times: Iterable[int]) -> tuple[int, int]:
+    """First and last of the event times of a dataset, UTC seconds.
+
+    Raises:
+        DataError: There are none.
+    """
+    ends = list(times)
     if not ends:
         raise DataError("dataset", "at least one table with a time column", "none",
                         "declare the time_col of the event tables in the manifest")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from model_core.errors import DataError
 from model_core.tables.columns import plain, to_event_time
-from model_core.tables.cutting import check_as_of, column_range
+from model_core.tables.cutting import check_as_of, column_range, span
 from model_core.tables.findings import Findings
 from model_core.tables.relbench import open_source, read_task
 from model_core.tables.remote import naming_the_source
@@ -30,13 +30,10 @@ def check_logical_dates(dataset: str, task: str, dates: Iterable[int]) -> None:
     """
     source = open_source(dataset)
     spec = read_task(source, task)
-    ends = [end for name, table in source.tables.items() if table.time_col is not None
-            for end in _range(source.table_path(name), name, table.time_col)]
-    if not ends:
-        raise DataError("dataset", "at least one table with a time column", "none",
-                        "declare the time_col of the event tables in the manifest")
+    first, last = span(end for name, table in source.tables.items() if table.time_col is not None
+                       for end in _range(source.table_path(name), name, table.time_col))
     for date in dates:
-        check_as_of(date, spec, min(ends), max(ends), Findings())
+        check_as_of(date, spec, first, last, Findings())
 
 
 def _range(path: Path, table: str, column: str) -> tuple[int, ...]:

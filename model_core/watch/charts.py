@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from model_core.pages import svg, text
 from model_core.watch.drift import NUM_STEPS
 from model_core.watch.levels import duration, percent, plain
 from model_core.watch.statistics import ColumnStatistics
@@ -32,19 +33,9 @@ def drift_chart(now: ColumnStatistics, before: ColumnStatistics) -> Markup:
     return _spreads(now, before) if now.sketch and before.sketch else Markup()
 
 
-def _svg(height: int, title: str, parts: list[str]) -> Markup:
-    return Markup(f'<svg viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" '
-                  f'aria-label="{escape(title)}"><title>{escape(title)}</title>{"".join(parts)}</svg>')
-
-
-def _text(x: float, y: float, value: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(value)}</text>'
-
-
 def _shares(now: ColumnStatistics, before: ColumnStatistics) -> Markup:
     """Two thin bars per category; a category that is not named counts as 0."""
-    shares = [{value: number / column.known for value, number in column.categories}
-              for column in (before, now)]
+    shares = [before.shares, now.shares]
     moved = {value: abs(shares[0].get(value, 0.0) - shares[1].get(value, 0.0))
              for value in shares[0].keys() | shares[1].keys()}
     values = sorted(moved, key=lambda value: (-moved[value], value))[:_NUM_BARS]
@@ -56,14 +47,14 @@ def _shares(now: ColumnStatistics, before: ColumnStatistics) -> Markup:
     for place, value in enumerate(values):
         y = place * row
         label = value if len(value) <= 15 else value[:14] + "…"
-        parts.append(_text(left - 6, y + 16, label, "end"))
+        parts.append(text(left - 6, y + 16, label, anchor="end"))
         for line, (tone, share) in enumerate(zip(("before", "now"), shares, strict=True)):
             length = share.get(value, 0.0) * scale
             upper = y + 2 + 12 * line
             parts.append(f'<rect x="{left}" y="{upper}" width="{max(length, 0.5):.1f}" height="9" '
                          f'class="{tone}"/>')
-            parts.append(_text(left + length + 4, upper + 8, percent(share.get(value, 0.0))))
-    return _svg(row * len(values), "shares before and now", parts)
+            parts.append(text(left + length + 4, upper + 8, percent(share.get(value, 0.0))))
+    return svg(_WIDTH, row * len(values), "shares before and now", parts)
 
 
 def _spreads(now: ColumnStatistics, before: ColumnStatistics) -> Markup:
@@ -86,11 +77,11 @@ def _spreads(now: ColumnStatistics, before: ColumnStatistics) -> Markup:
     for line, (tone, side) in enumerate(zip(("before", "now"), sides, strict=True)):
         y = 10 + 18 * line
         first, lower, middle, upper, last = map(at, side)
-        parts.append(_text(44, y + 4, tone, "end"))
+        parts.append(text(44, y + 4, tone, anchor="end"))
         parts.append(f'<path d="M{first:.1f} {y}H{last:.1f}" class="{tone}"/>')
         parts.append(f'<rect x="{lower:.1f}" y="{y - 5}" width="{max(upper - lower, 1):.1f}" height="10" '
                      f'class="{tone}"/>')
         parts.append(f'<path d="M{middle:.1f} {y - 7}v14" class="median"/>')
-    parts.append(_text(52, 50, write(low)))
-    parts.append(_text(_WIDTH - 8, 50, write(high) + (" (log)" if logarithmic else ""), "end"))
-    return _svg(54, "spread before and now", parts)
+    parts.append(text(52, 50, write(low)))
+    parts.append(text(_WIDTH - 8, 50, write(high) + (" (log)" if logarithmic else ""), anchor="end"))
+    return svg(_WIDTH, 54, "spread before and now", parts)

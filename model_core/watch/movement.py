@@ -36,8 +36,7 @@ def movement(place: str, now: ColumnStatistics, before: ColumnStatistics) -> str
 
 
 def _categories(now: ColumnStatistics, before: ColumnStatistics) -> str:
-    shares = [{value: number / column.known for value, number in column.categories}
-              for column in (now, before)]
+    shares = [now.shares, before.shares]
     complete = [(column.distinct or 0) <= len(column.categories) for column in (now, before)]
     moves = []
     for value in shares[0].keys() | shares[1].keys():

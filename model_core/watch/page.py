@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
+from model_core.pages import template
 from model_core.watch.charts import drift_chart
 from model_core.watch.columns import drift_between
 from model_core.watch.findings import Finding
@@ -30,14 +30,10 @@ def render_page(watch: DataWatch) -> str:
         "present": present, "tables": tables, "section": render_section(watch)})
 
 
-def _render(template: str, values: Mapping[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=percent, plain=plain, utc=utc, words=lambda name: name.replace("_", " "))
-    return environment.get_template(template).render(values)
+def _render(file: str, values: Mapping[str, Any]) -> str:
+    page = template(Path(__file__).with_name(file), percent=percent, plain=plain, utc=utc,
+                    words=lambda name: name.replace("_", " "))
+    return page.render(values)
 
 
 def _parts(watch: DataWatch) -> dict[str, Any]:

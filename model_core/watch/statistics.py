@@ -59,6 +59,11 @@ class ColumnStatistics:
         """Rows with a value."""
         return self.rows - self.missing
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each named category in the rows with a value."""
+        return {value: number / self.known for value, number in self.categories}
+
 
 @dataclass(frozen=True)
 class TableStatistics:

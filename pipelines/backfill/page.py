@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from model_core.evaluation.report.time_chart import Series, time_chart
 from model_core.logical_date import parse_as_of
+from model_core.pages import template
 from model_core.records import write_atomically
 from model_core.version import __version__
 
@@ -55,14 +54,12 @@ def row_of(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def render_page(facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """The page as text: equal figures give an equal page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(day=_day, figure=lambda value: "–" if value is None else f"{value:.4f}",
-                               seconds=lambda value: "–" if value is None else f"{value:,.0f}")
+    page = template(Path(__file__).with_name("page.html.j2"), day=_day,
+                    figure=lambda value: "–" if value is None else f"{value:.4f}",
+                    seconds=lambda value: "–" if value is None else f"{value:,.0f}")
     done = [row for row in rows if row["status"] == "done"]
     metric = f"{done[0]['metric'].upper()}@{done[0]['k']}" if done else "MAP"
-    return environment.get_template("page.html.j2").render(
+    return page.render(
         facts=facts, rows=rows, done=done, metric=metric, relrec=__version__,
         chart=_chart(metric, rows) if done else None)
 

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from model_core.pages import svg, text
 
 
 class Bar(NamedTuple):
@@ -39,20 +41,6 @@ def nice_ticks(highest: float, count: int = 4) -> list[float]:
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= rough)
     return [round(step * i, 10) for i in range(math.ceil(highest / step - 1e-9) + 1)]
-
-
-def text(x: float, y: float, value: object, cls: str = "", anchor: str = "start") -> str:
-    """A label; ``anchor`` as in SVG."""
-    return (f'<text x="{x:.1f}" y="{y:.1f}" class="{cls}" text-anchor="{anchor}">'
-            f"{escape(value)}</text>")
-
-
-def svg(width: int, height: int, title: str, parts: Sequence[str]) -> Markup:
-    """The whole picture, with its accessible name."""
-    return Markup(
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
-    )
 
 
 def bar_chart(title: str, bars: Sequence[Bar], highest: float) -> Markup:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from model_core.evaluation.record import Report
@@ -16,6 +15,7 @@ from model_core.evaluation.report.balance import balance_parts
 from model_core.evaluation.report.charts import Bar, bar_chart, line_chart
 from model_core.evaluation.report.figures import days, figure, sentence, utc, words
 from model_core.negatives.queue import NegativeQueue
+from model_core.pages import template
 from model_core.records import write_atomically
 from model_core.split.seeds import Split
 from model_core.watch.page import render_section
@@ -48,14 +48,11 @@ def render_page(
     watch: DataWatch | None = None,
 ) -> str:
     """The page as text. Arguments as in ``write_page``."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )
-    environment.filters.update(figure=figure, words=words, utc=utc, days=days, sentence=sentence)
+    page = template(Path(__file__).with_name("report.html.j2"),
+                    figure=figure, words=words, utc=utc, days=days, sentence=sentence)
     verdict = report.verdict
     models = _models(report)
-    return environment.get_template("report.html.j2").render(
+    return page.render(
         verdict=verdict, models=models, titles=METRIC_TITLES,
         facts=report.facts, context=report.facts["context"],
         charts=_headline_charts(report, models),

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from model_core.evaluation.report.charts import nice_ticks, svg, text
+from model_core.evaluation.report.charts import nice_ticks
+from model_core.pages import svg, text
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 960, 320, 56, 18, 34, 40
 _MAX_LABELS = 8
