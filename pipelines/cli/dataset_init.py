@@ -199,7 +199,7 @@ def with_flags(options: InitOptions, text: str) -> InitOptions:
         elif flag == "--time-format":
             options = replace(options, time_formats={**options.time_formats, **parse_columns(flag, [value])})
         elif flag in plain:
-            if flag == "--eval-k" and not value.isdigit():
+            if flag == "--eval-k" and not value.isdecimal():
                 raise ConfigError(flag, "a whole number", repr(value), "write for example --eval-k 10")
             changed: object = int(value) if flag == "--eval-k" else value
             options = replace(options, **{plain[flag]: changed})  # type: ignore[arg-type]

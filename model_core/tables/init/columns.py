@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from model_core.errors import DataError
 from model_core.tables.init.names import is_code
-from model_core.tables.init.workspace import Workspace, literal, quoted
+from model_core.tables.init.values import (
+    FORMATS,
+    MISSING_IN_NUMBERS,
+    boolean_value,
+    comma_number_value,
+    integer_value,
+    is_known,
+    key_text,
+    number_value,
+    plain_text,
+    tests_of,
+    time_value,
+)
+from model_core.tables.init.workspace import Workspace, quoted
 
 Kind = Literal["integer", "number", "boolean", "text", "time", "empty", "other"]
 
@@ -19,19 +32,6 @@ _MIN_VALUES_TO_OVERRULE = 20
 _SAMPLE_ROWS = 2_000
 _FIRST_ROWS = 100
 _USUAL = ("integer", "number", "boolean", "iso", "zoned")
-_MISSING_IN_NUMBERS = ("na", "n/a", "#n/a", "nan", "none", "null", "\\n", "-", "?", "unknown", "(null)", ".")
-_MISSING_IN_TEXT = ("null", "\\n", "(null)")
-_MISSING_IN_KEYS = ("", "null", "\\n", "nan", "none", "(null)", "<na>")
-_INTEGER = r"[+-]?\d{1,18}"
-_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-_COMMA_NUMBER = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
-_LEADING_ZERO = r"[+-]?0\d+"
-_ISO = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?)?"
-_ZONED = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}[T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)? ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)"
-#: Formats beside ISO 8601, by the words that the proposal uses for them.
-FORMATS = tuple(f"{date}{time}" for date in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y",
-                                             "%d %b %Y", "%b %d, %Y", "%d-%b-%Y", "%d/%m/%y", "%m/%d/%y")
-                for time in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p"))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Column:
         num_rows: Rows of the table.
         num_values: Values that are not missing.
         num_odd: Values that do not fit the kind and become missing.
-        num_distinct: Distinct values, to about two per cent.
+        num_distinct: Distinct values, to within a tenth.
         time_format: For a time: ``iso``, ``zoned``, ``native``, ``native zoned`` or a strptime
             format; otherwise unset.
         other_formats: Formats that read every value, too, and mean other days.
@@ -89,7 +89,7 @@ def read_columns(
     """
     texts = [name for name, type_ in types.items() if type_ == "VARCHAR"]
     likely_formats = _likely_formats(workspace, relation, texts)
-    tests = {name: _tests(name, [formats[name]] if name in formats else likely_formats[name])
+    tests = {name: tests_of(name, [formats[name]] if name in formats else likely_formats[name])
              for name in texts}
     if texts:
         sample = f"(SELECT * FROM {relation} LIMIT {_SAMPLE_ROWS})"
@@ -112,33 +112,18 @@ def read_columns(
             columns.append(_text_column(name, *counted[name], num_rows, num_values, num_distinct,
                                         formats.get(name)))
         else:
-            columns.append(_typed_column(name, type_, num_rows, num_values, num_distinct))
+            column = _typed_column(name, type_, num_rows, num_values, num_distinct)
+            if name in formats:
+                column = _told_time(workspace, relation, column, formats[name])
+            columns.append(column)
     return tuple(columns)
-
-
-def time_value(name: str, time_format: str, timezone: str) -> str:
-    """SQL of a time as TIMESTAMP in UTC; a time without zone is of ``timezone``."""
-    column = quoted(name)
-    if time_format == "native zoned":
-        return f"({column} AT TIME ZONE 'UTC')"
-    if time_format == "zoned":
-        return (f"(CASE WHEN regexp_full_match(trim({column}), {literal(_ZONED)}) THEN "
-                f"TRY_CAST(trim({column}) AS TIMESTAMPTZ) AT TIME ZONE 'UTC' END)")
-    if time_format == "native":
-        plain = f"CAST({column} AS TIMESTAMP)"
-    elif time_format == "iso":
-        plain = (f"CASE WHEN regexp_full_match(trim({column}), {literal(_ISO)}) "
-                 f"THEN TRY_CAST(trim({column}) AS TIMESTAMP) END")
-    else:
-        plain = f"TRY_STRPTIME(trim(CAST({column} AS VARCHAR)), {literal(time_format)})"
-    if timezone == "UTC":
-        return f"({plain})"
-    return f"((({plain}) AT TIME ZONE {literal(timezone)}) AT TIME ZONE 'UTC')"
 
 
 def odd_values(column: Column) -> str:
     """SQL condition of rows whose value does not fit the column's kind."""
-    return f"({_known(column.name, _MISSING_IN_NUMBERS)} AND {column.value} IS NULL)"
+    known = (is_known(column.name, MISSING_IN_NUMBERS) if column.is_text
+             else f"{quoted(column.name)} IS NOT NULL")
+    return f"({known} AND {column.value} IS NULL)"
 
 
 def _likely_formats(workspace: Workspace, relation: str, names: list[str]) -> dict[str, list[str]]:
@@ -170,34 +155,13 @@ def _reads(value: str, time_format: str) -> bool:
     return True
 
 
-def _tests(name: str, formats: Sequence[str]) -> dict[str, str]:
-    """Test to SQL condition on a known value."""
-    text = f"trim({quoted(name)})"
-    tests = {
-        "integer": f"regexp_full_match({text}, {literal(_INTEGER)})",
-        "number": f"regexp_full_match({text}, {literal(_NUMBER)})",
-        "comma": f"regexp_full_match({text}, {literal(_COMMA_NUMBER)})",
-        "leading zero": f"regexp_full_match({text}, {literal(_LEADING_ZERO)})",
-        "boolean": f"lower({text}) IN ('true', 'false', 'yes', 'no', 't', 'f', 'y', 'n')",
-        "iso": f"{time_value(name, 'iso', 'UTC')} IS NOT NULL",
-        "zoned": f"{time_value(name, 'zoned', 'UTC')} IS NOT NULL",
-    }
-    for time_format in formats:
-        tests[time_format] = f"{time_value(name, time_format, 'UTC')} IS NOT NULL"
-    return tests
-
-
-def _known(name: str, missing: tuple[str, ...]) -> str:
-    return f"coalesce(lower(trim({quoted(name)})) NOT IN ({', '.join(map(literal, ('', *missing)))}), false)"
-
-
 def _count(
     workspace: Workspace, relation: str, tests: Mapping[str, Mapping[str, str]]
 ) -> dict[str, tuple[int, dict[str, int]]]:
     """Column to its known values and how many of them pass each test; always with leading zeros."""
     selected = []
     for name, conditions in tests.items():
-        known = _known(name, _MISSING_IN_NUMBERS)
+        known = is_known(name, MISSING_IN_NUMBERS)
         selected.append(f"count_if({known})")
         selected += [f"count_if({known} AND {condition})" for condition in conditions.values()]
     row = iter(workspace.row(f"SELECT {', '.join(selected)} FROM {relation}"))
@@ -214,8 +178,7 @@ def _facts(
 
 
 def _text_column(name, known, counts, num_rows, num_values, num_distinct, given) -> Column:
-    text = f"trim({quoted(name)})"
-    key = _key(quoted(name))
+    key = key_text(quoted(name))
 
     def column(kind: Kind, value: str, fitting: int, **more) -> Column:
         odd = max(known - fitting, 0)
@@ -224,11 +187,10 @@ def _text_column(name, known, counts, num_rows, num_values, num_distinct, given)
     if given:
         fitting = counts.get(given, 0)
         if known and not fitting:
-            raise DataError(f"--time-format, column {name!r}", "a format that reads its times",
-                            f"{given!r}, which reads none of {known:,} values", "correct the format")
+            raise _reads_none(name, given, known)
         return column("time", time_value(name, given, "UTC"), fitting, time_format=given)
     if not known:
-        plain = _plain_text(name)
+        plain = plain_text(name)
         return column("text" if num_values else "empty", plain, num_values)
 
     def holds(test: str) -> bool:
@@ -237,16 +199,13 @@ def _text_column(name, known, counts, num_rows, num_values, num_distinct, given)
 
     has_zeros = counts.get("leading zero", 0) > 0
     if holds("integer") and not has_zeros:
-        return column("integer", _if(text, _INTEGER, f"TRY_CAST({text} AS BIGINT)"), counts["integer"])
+        return column("integer", integer_value(name), counts["integer"])
     if holds("number") and not has_zeros:
-        return column("number", _if(text, _NUMBER, f"TRY_CAST({text} AS DOUBLE)"), counts["number"])
+        return column("number", number_value(name), counts["number"])
     if holds("comma") and not has_zeros:
-        plain = f"replace(replace({text}, '.', ''), ',', '.')"
-        return column("number", _if(text, _COMMA_NUMBER, f"TRY_CAST({plain} AS DOUBLE)"), counts["comma"])
+        return column("number", comma_number_value(name), counts["comma"])
     if holds("boolean"):
-        value = (f"(CASE WHEN lower({text}) IN ('true', 'yes', 't', 'y') THEN true "
-                 f"WHEN lower({text}) IN ('false', 'no', 'f', 'n') THEN false END)")
-        return column("boolean", value, counts["boolean"])
+        return column("boolean", boolean_value(name), counts["boolean"])
     times = sorted((test for test in counts if (test in ("iso", "zoned") or "%" in test) and holds(test)),
                    key=lambda test: (-counts[test], test not in ("iso", "zoned"), FORMATS.index(test)
                                      if test in FORMATS else -1))
@@ -256,7 +215,7 @@ def _text_column(name, known, counts, num_rows, num_values, num_distinct, given)
                        and not _same_day(best, test))
         return column("time", time_value(name, best, "UTC"), counts[best], time_format=best,
                       other_formats=rivals)
-    return Column(name, "text", _plain_text(name), key, num_rows, num_values, 0, num_distinct)
+    return Column(name, "text", plain_text(name), key, num_rows, num_values, 0, num_distinct)
 
 
 def _same_day(one: str, other: str) -> bool:
@@ -268,15 +227,16 @@ def _typed_column(name: str, type_: str, num_rows: int, num_values: int, num_dis
     column = quoted(name)
     kind: Kind = "other"
     time_format = None
+    is_list = type_.endswith("]")
     if type_.endswith("INT") or type_ in ("INTEGER", "UINTEGER"):
         kind = "integer"
-    elif type_ in ("DOUBLE", "FLOAT") or type_.startswith("DECIMAL"):
+    elif type_ in ("DOUBLE", "FLOAT") or (type_.startswith("DECIMAL") and not is_list):
         kind = "number"
     elif type_ == "BOOLEAN":
         kind = "boolean"
-    elif type_ == "DATE" or type_.startswith("TIMESTAMP"):
+    elif type_ == "DATE" or (type_.startswith("TIMESTAMP") and not is_list):
         kind, time_format = "time", "native zoned" if "ZONE" in type_ else "native"
-    elif type_ == "UUID" or type_.startswith("ENUM"):
+    elif type_ == "UUID" or (type_.startswith("ENUM") and not is_list):
         kind, column = "text", f"CAST({column} AS VARCHAR)"
     elif type_ in ("VARCHAR[]", "BIGINT[]", "INTEGER[]"):
         kind, column = "text", f"array_to_string({column}, ' ')"
@@ -287,20 +247,20 @@ def _typed_column(name: str, type_: str, num_rows: int, num_values: int, num_dis
         value = f"(CASE WHEN isfinite(CAST({column} AS DOUBLE)) THEN CAST({column} AS DOUBLE) END)"
     if not num_values:
         kind = "empty"
-    return Column(name, kind, value, _key(f"CAST({column} AS VARCHAR)"), num_rows, num_values, 0,
+    return Column(name, kind, value, key_text(f"CAST({column} AS VARCHAR)"), num_rows, num_values, 0,
                   num_distinct, time_format, is_text=False)
 
 
-def _key(text: str) -> str:
-    whole = f"regexp_replace(trim({text}), '^([+-]?[0-9]+)\\.0+$', '\\1')"
-    missing = ", ".join(map(literal, _MISSING_IN_KEYS))
-    return f"(CASE WHEN lower(trim({text})) NOT IN ({missing}) THEN {whole} END)"
+def _told_time(workspace: Workspace, relation: str, column: Column, time_format: str) -> Column:
+    """A column that is no text, such as days as numbers, in the format that a person told."""
+    value = time_value(column.name, time_format, "UTC")
+    (fitting,) = workspace.row(f"SELECT count({value}) FROM {relation}")
+    if column.num_values and not fitting:
+        raise _reads_none(column.name, time_format, column.num_values)
+    return replace(column, kind="time", value=value, num_values=int(fitting),
+                   num_odd=column.num_values - int(fitting), time_format=time_format)
 
 
-def _plain_text(name: str) -> str:
-    missing = ", ".join(map(literal, _MISSING_IN_TEXT))
-    return f"(CASE WHEN lower(trim({quoted(name)})) NOT IN ({missing}) THEN {quoted(name)} END)"
-
-
-def _if(text: str, pattern: str, value: str) -> str:
-    return f"(CASE WHEN regexp_full_match({text}, {literal(pattern)}) THEN {value} END)"
+def _reads_none(name: str, time_format: str, num_values: int) -> DataError:
+    return DataError(f"--time-format, column {name!r}", "a format that reads its times",
+                     f"{time_format!r}, which reads none of {num_values:,} values", "correct the format")

@@ -90,7 +90,7 @@ def stage_csv(
             dialect = dialect_of(path, encoding, delimiter)
             dialects.append(dialect)
             check_quotes(path, dialect)
-            here, renamed = _header(path, dialect)
+            here, renamed, first_line = _header(path, dialect)
             if names and set(here) != set(names):
                 raise DataError(str(path), f"the columns of {paths[0].name}, {names}", str(here),
                                 "make the part files alike")
@@ -101,7 +101,7 @@ def stage_csv(
             rejected: list[tuple[int, str]] = []
             counts: Counter[str] = Counter()
             rows_here = 0
-            for batch in _batches(path, dialect, here, rejected, counts):
+            for batch in _batches(path, dialect, here, first_line, rejected, counts):
                 if writer is None:
                     schema = pa.schema([(name, pa.string()) for name in names])
                     writer = pq.ParquetWriter(out, schema, compression="zstd")
@@ -132,7 +132,8 @@ def lines_of(path: Path, dialect: Dialect, good_rows: Sequence[int], num_columns
     return lines
 
 
-def _header(path: Path, dialect: Dialect) -> tuple[list[str], list[str]]:
+def _header(path: Path, dialect: Dialect) -> tuple[list[str], list[str], int]:
+    """Column names, notes on those that had to be changed, and the line on which the header starts."""
     first = next(records(path, dialect), None)
     if first is None:
         raise DataError(str(path), "a header line and rows", "an empty file", "fill it, or remove it")
@@ -142,19 +143,23 @@ def _header(path: Path, dialect: Dialect) -> tuple[list[str], list[str]]:
                         "add a header line")
     names: list[str] = []
     notes: list[str] = []
-    seen: Counter[str] = Counter()
+    taken = {ROW}
     for position, cell in enumerate(cells):
-        name = cell or f"column_{position + 1}"
-        seen[name.lower()] += 1
-        if seen[name.lower()] > 1 or name.lower() == ROW:
-            name = f"{name}_{seen[name.lower()] + (name.lower() == ROW)}"
+        plain = cell or f"column_{position + 1}"
+        # A made name must not be one that stands further on in the header.
+        name, others = plain, {other.lower() for other in cells[position + 1:]} - {plain.lower()}
+        number = 1
+        while name.lower() in taken or (name != plain and name.lower() in others):
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.lower())
         if name != cell:
             notes.append(f"{path.name}: column {position + 1} ({cell!r}) is called {name!r}")
         names.append(name)
-    return names, notes
+    return names, notes, first[0]
 
 
-def _batches(path, dialect, names, rejected, counts):
+def _batches(path, dialect, names, first_line, rejected, counts):
     """Tables of good rows; (number, text) of the first bad rows go to ``rejected``."""
 
     def reject(row: pyarrow.csv.InvalidRow) -> str:
@@ -168,6 +173,7 @@ def _batches(path, dialect, names, rejected, counts):
             str(path),
             read_options=pyarrow.csv.ReadOptions(
                 use_threads=False, block_size=_BLOCK_BYTES, column_names=names, skip_rows_after_names=1,
+                skip_rows=first_line - 1,  # empty lines before the header
                 encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=reject),

@@ -7,18 +7,28 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from model_core.errors import DataError
+
+if TYPE_CHECKING:
+    import _csv
 
 _CSV = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _PARQUET = (".parquet", ".pq")
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_CHARACTERS = 1 << 18
+#: Longest value of a CSV file; Python's reader stops at 128 kB unless told otherwise.
+_MAX_FIELD = 16 << 20
+#: Text files that lie beside tables and are none.
+_NO_TABLE = re.compile(r"(readme|licen[cs]e|notice|changelog)\b.*\.txt", re.IGNORECASE)
+#: What a file that cannot be read, or not be unpacked, raises.
+_UNREADABLE = (OSError, EOFError, zlib.error)
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -57,7 +67,7 @@ def find_tables(folder: Path) -> list[TableFiles]:
                         "a file" if folder.exists() else "no such folder", "pass the folder that holds them")
     found: list[TableFiles] = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")):
+        if path.name.startswith((".", "_")) or _NO_TABLE.fullmatch(path.name):
             continue
         if path.is_dir():
             parts = [part for part in sorted(path.rglob("*"))
@@ -67,7 +77,9 @@ def find_tables(folder: Path) -> list[TableFiles]:
                 raise DataError(str(path), "part files of one format", "CSV and parquet files",
                                 "keep one of the two")
             if parts:
-                found.append(TableFiles(_table_name(path.name), tuple(parts), kinds.pop()))
+                # Spark writes its part files into a folder that is called like a file.
+                stem = path.name[: len(path.name) - len(_suffix(path))]
+                found.append(TableFiles(_table_name(stem), tuple(parts), kinds.pop()))
         elif suffix := _suffix(path):
             name = _table_name(path.name[: -len(suffix)])
             found.append(TableFiles(name, (path,), suffix in _CSV))
@@ -92,6 +104,8 @@ def dialect_of(path: Path, encoding: str | None, delimiter: str | None) -> Diale
         DataError: An empty file, or an encoding that does not fit the file.
     """
     encoding = _checked_encoding(path, encoding) if encoding else _guess_encoding(path)
+    if encoding == "utf-8" and _start(path).startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"
     with Dialect(encoding, ",").open_text(path) as file:
         sample = file.read(_SAMPLE_CHARACTERS)
     if not sample.strip():
@@ -111,7 +125,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 def records(path: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """(line on which it starts, fields) of every record; empty lines are passed over."""
     with dialect.open_text(path) as file:
-        reader = csv.reader(file, delimiter=dialect.delimiter)
+        reader = _csv_reader(file, dialect.delimiter)
         before = 0
         for fields in reader:
             if fields:
@@ -131,7 +145,7 @@ def check_quotes(path: Path, dialect: Dialect) -> None:
         if sum(block.count(b'"') for block in iter(lambda: file.read(1 << 20), b"")) % 2 == 0:
             return
     with dialect.open_text(path) as text:
-        reader = csv.reader(text, delimiter=dialect.delimiter, strict=True)
+        reader = _csv_reader(text, dialect.delimiter, strict=True)
         before = 0
         try:
             for _ in reader:
@@ -149,13 +163,20 @@ def _suffix(path: Path) -> str:
 
 def _table_name(stem: str) -> str:
     name = re.sub(r"\W+", "_", stem, flags=re.ASCII).strip("_") or "table"
-    # The SQL of a task calls its seed times so.
-    return "timestamps_table" if name == "timestamps" else name
+    # The SQL of a task calls its seed times so, in whatever case.
+    return "timestamps_table" if name.lower() == "timestamps" else name
+
+
+def _csv_reader(text: Iterable[str], delimiter: str, strict: bool = False) -> _csv.Reader:
+    csv.field_size_limit(_MAX_FIELD)
+    return csv.reader(text, delimiter=delimiter, strict=strict)
 
 
 def _checked_encoding(path: Path, encoding: str) -> str:
+    """The encoding by Python's name for it, if the file is in it."""
     try:
-        codecs.lookup(encoding)
+        io.TextIOWrapper(io.BytesIO(), encoding)  # refuses codecs that are no text, such as hex
+        encoding = codecs.lookup(encoding).name
     except LookupError as error:
         raise DataError("--encoding", "an encoding that Python knows", repr(encoding),
                         "pass for example utf-8, cp1252 or utf-16") from error
@@ -167,8 +188,7 @@ def _checked_encoding(path: Path, encoding: str) -> str:
 
 
 def _guess_encoding(path: Path) -> str:
-    with open_bytes(path) as file:
-        start = file.read(4)
+    start = _start(path)
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return _checked_encoding(path, encoding)
@@ -176,6 +196,14 @@ def _guess_encoding(path: Path) -> str:
         if _undecodable(path, encoding) is None:
             return encoding
     return "latin-1"
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with open_bytes(path) as file:
+            return file.read(4)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
 def _undecodable(path: Path, encoding: str) -> int | None:
@@ -190,14 +218,18 @@ def _undecodable(path: Path, encoding: str) -> int | None:
             decoder.decode(b"", final=True)
     except UnicodeError:
         return position
-    except (OSError, EOFError) as error:
-        raise DataError(str(path), "a readable file", str(error), "write or copy it again") from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
     return None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(str(path), "a readable file", str(error), "write or copy it again")
 
 
 def _fit(sample: str, delimiter: str) -> tuple[float, int]:
     try:
-        widths = [len(row) for row in csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter) if row]
+        widths = [len(row) for row in _csv_reader(io.StringIO(sample, newline=""), delimiter) if row]
     except csv.Error:
         return (0.0, 0)
     if not widths or widths[0] < 2:

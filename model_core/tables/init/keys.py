@@ -16,6 +16,8 @@ from model_core.tables.init.workspace import Workspace
 #: A column of this name score may be a key although some rows miss or repeat it.
 _SURE_NAME = 0.9
 _MAX_FAULTS = 0.05
+#: Distinct values are counted roughly at first: with fewer than this share a column is not looked at.
+_ROUGHLY_UNIQUE = 0.8
 #: Least share of a column's values that must be keys of the target.
 _MIN_CONTAINED = 0.5
 #: With fewer contained values the name is taken for a coincidence.
@@ -134,7 +136,7 @@ def _best_key(workspace: Workspace, table: ReadTable, others: set[str]) -> tuple
             continue  # the key of another table
         faulty = _MAX_FAULTS if score >= _SURE_NAME else 0.0
         if column.kind not in ("integer", "text", "number") or score < 0.5 or \
-                column.missing_fraction > faulty or column.num_distinct < 0.9 * table.num_rows:
+                column.missing_fraction > faulty or column.num_distinct < _ROUGHLY_UNIQUE * table.num_rows:
             continue
         candidates.append((-score, position, column))
     for minus_score, _, column in sorted(candidates, key=lambda entry: entry[:2]):
@@ -179,7 +181,7 @@ def _best_target(
         known, inside = contained(workspace, tables[name], column, tables[target], target_key)
         share = inside / max(known, 1)
         if not is_given and share < (1.0 if unnamed else _MIN_CONTAINED):
-            if not unnamed and target != name and share >= _WORTH_A_NOTE:
+            if not unnamed and target != name and (share >= _WORTH_A_NOTE or score >= _SURE_NAME):
                 notes.append(f"{name}.{column.name} looks like a key into {target}, but only {share:.0%} of "
                              f"its values are there; --fkey {name}.{column.name}={target} takes it anyway")
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from model_core.errors import DataError
@@ -30,12 +31,15 @@ def made_tables(
     """
     wanted: dict[str, list[tuple[str, str]]] = {}
     is_given: set[str] = set()
+    held_as = {table.lower(): table for table in tables}  # SQL knows no capitals
     for (name, told), target in options.fkeys.items():
         if target == NONE or target in keys:
             continue
-        if target in tables:
-            raise DataError(f"--fkey {name}.{told}={target}", "a table with a primary key",
-                            f"{target!r} without one", f"pass --key {target}=COLUMN, too")
+        flag, held = f"--fkey {name}.{told}={target}", held_as.get(target.lower())
+        if held is not None:
+            raise DataError(flag, "a table with a primary key", f"{held!r} without one",
+                            f"pass --key {held}=COLUMN, too" if held == target else f"write {held}")
+        _check_name(target, flag)
         wanted.setdefault(target, []).append((name, told))
         is_given.add(target)
     taken = {(fkey.table, fkey.column) for fkey in fkeys} | set(options.fkeys)
@@ -48,7 +52,8 @@ def made_tables(
                 if (name, column.name) in taken or not _names_things(column, family):
                     continue
                 target = chosen or plural(key_base(column.name))
-                if target not in tables and target not in is_given:
+                if target.lower() not in held_as and target not in is_given:
+                    _check_name(target, "--user-table" if family is USER_WORDS else "--item-table")
                     wanted.setdefault(target, []).append((name, column.name))
     made: dict[str, Key] = {}
     new: list[ForeignKey] = []
@@ -65,6 +70,13 @@ def made_tables(
             "given" if target in is_given else "medium",
             tuple(part for name, source in sources for part in ("--fkey", f"{name}.{source}={target}"))))
     return made, new, choices
+
+
+def _check_name(table: str, flag: str) -> None:
+    """Refuse a name that is no plain table name before a file of that name is written."""
+    if not re.fullmatch(r"\w+", table, re.ASCII) or table.lower() == "timestamps":
+        raise DataError(flag, "a plain name for the table to be made", repr(table),
+                        "use letters, digits and underscores, and not timestamps")
 
 
 def _names_things(column: Column, family: tuple[str, ...]) -> bool:

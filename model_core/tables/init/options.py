@@ -30,7 +30,7 @@ class InitOptions:
         timezone: Zone of times that carry none.
         time_formats: (table, column) to a strptime format.
         encoding: Of the CSV files; unset: from their bytes.
-        delimiter: Of the CSV files; unset: from their first lines.
+        delimiter: Of the CSV files, ``\\t`` for a tab; unset: from their first lines.
         dangling: Whether a row whose foreign key leads nowhere stays, with an empty key, or goes.
     """
 
@@ -62,8 +62,17 @@ class InitOptions:
                               "take a name of the IANA time zone database") from error
         if self.dangling not in ("keep", "drop"):
             raise ConfigError("--dangling", "keep or drop", repr(self.dangling), "pass one of the two")
+        mark = self.mark
+        if mark is not None and (len(mark) != 1 or not mark.isascii() or mark in '"\r\n'):
+            raise ConfigError("--delimiter", "one ASCII character, or \\t", repr(self.delimiter),
+                              "pass for example ';'")
         if self.eval_k < 1:
             raise ConfigError("--eval-k", "at least 1", str(self.eval_k), "pass for example 10")
+
+    @property
+    def mark(self) -> str | None:
+        """The delimiter itself: a tab is written ``\\t`` on a command line."""
+        return "\t" if self.delimiter == "\\t" else self.delimiter
 
 
 def parse_pairs(flag: str, texts: list[str] | None) -> dict[str, str]:
@@ -107,6 +116,6 @@ def window_text(text: str) -> str:
     units = {"d": "days", "h": "hours", "w": "weeks"}
     plain = text.strip()
     number, unit = plain[:-1].strip(), plain[-1:].lower()
-    if unit in units and number.isdigit():
+    if unit in units and number.isdecimal():
         return f"{int(number) * 7} days" if unit == "w" else f"{int(number)} {units[unit]}"
     return plain

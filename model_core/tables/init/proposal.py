@@ -59,9 +59,10 @@ class Proposal:
 
     def flags(self) -> list[str]:
         """Flags that fix every decision, so that another run decides the same."""
-        flags = ["--name", self.name, "--task-name", self.task_name]
+        pairs = {("--name", self.name): None, ("--task-name", self.task_name): None}
         for choice in self.choices:
-            flags += [] if set(choice.flags) <= set(flags) and choice.flags else choice.flags
+            pairs |= dict.fromkeys(zip(choice.flags[::2], choice.flags[1::2], strict=True))
+        flags = [word for pair in pairs for word in pair]
         for (table, column), text in self.options.time_formats.items():
             flags += ["--time-format", f"{table}.{column}={text}"]
         for flag, value, default in (
@@ -118,7 +119,7 @@ def propose(
     keys |= made
     fkeys += new_fkeys
     times, time_choices = time_columns(workspace, tables, keys, fkeys, options)
-    roles, role_choices = find_roles(tables, keys, fkeys, times, options)
+    roles, role_choices = find_roles(tables, keys, fkeys, times, options, notes)
     windows, window_choices, warnings = find_windows(workspace, tables, keys, times, roles, options)
     why = {"empty": "it is empty", "other": "its type is no number, text or time"}
     left_out = [f"{name}.{column.name} is left out: {why[column.kind]}"

@@ -80,7 +80,7 @@ def _read(
     csv: CsvTable | None = None
     if files.is_csv:
         staged = workspace.folder / f"{files.name}.parquet"
-        csv = stage_csv(files.paths, staged, options.encoding, options.delimiter)
+        csv = stage_csv(files.paths, staged, options.encoding, options.mark)
         paths: tuple[Path, ...] = (staged,)
     else:
         for path in files.paths:
@@ -88,23 +88,35 @@ def _read(
         paths = files.paths
         if len(paths) > 1:
             staged = workspace.folder / f"{files.name}.parquet"
-            workspace.connection.execute(
-                f"COPY (SELECT * EXCLUDE ({ROW}) FROM {parquet_relation(paths)}) TO {literal(staged)} "
-                "(FORMAT parquet)")
+            _join_parts(workspace, files, staged)
             paths = (staged,)
     relation = parquet_relation(paths)
+    (num_rows,) = workspace.row(f"SELECT count(*) FROM {relation}")
+    if not num_rows:
+        raise DataError(str(files.paths[0]), "at least one row", "none", "fill the file, or remove it")
     types = {name: str(type_) for name, type_, *_ in workspace.rows(f"DESCRIBE SELECT * FROM {relation}")
              if name != ROW}
     columns = {column.name: column for column in read_columns(
         workspace, relation, types, formats, files.is_csv)}
-    num_rows = next(iter(columns.values())).num_rows if columns else 0
-    if not num_rows:
-        raise DataError(str(files.paths[0]), "at least one row", "none", "fill the file, or remove it")
     bad_rows = csv.bad_rows if csv else ()
     odd = [found for column in columns.values() if column.num_odd
            for found in _odd(workspace, files, relation, column, csv)]
     return ReadTable(files.name, files.paths, relation, num_rows, columns, csv.num_bad if csv else 0,
                      (*bad_rows, *odd), csv.notes if csv else ())
+
+
+def _join_parts(workspace: Workspace, files: TableFiles, out: Path) -> None:
+    """Write the part files of a table as one, with the columns that only their folders name."""
+    import duckdb
+
+    relation = parquet_relation(files.paths, hive=True)
+    try:
+        workspace.connection.execute(
+            f"COPY (SELECT * EXCLUDE ({ROW}) FROM {relation}) TO {literal(out)} (FORMAT parquet)")
+    except duckdb.DataError as error:
+        problem = " ".join(str(error).partition("\n")[0].split())[:300].rstrip(".")
+        raise DataError(str(files.paths[0].parent), "part files with columns of one type", problem,
+                        "write the parts alike, or keep those that are") from error
 
 
 def _check_parquet(path: Path) -> None:
@@ -115,6 +127,9 @@ def _check_parquet(path: Path) -> None:
         raise DataError(str(path), "a whole parquet file", problem, "write or copy it again") from error
     lower = [name.lower() for name in names]
     repeated = sorted({name for name in names if lower.count(name.lower()) > 1})
+    if ROW in lower:
+        raise DataError(str(path), "columns of other names than that of the row's number", repr(ROW),
+                        "rename this one")
     if repeated or not names:
         raise DataError(str(path), "columns of different names (capitals aside)", str(repeated or "none"),
                         "rename one of them")

@@ -40,9 +40,14 @@ class Roles:
 
 def find_roles(
     tables: Mapping[str, ReadTable], keys: Mapping[str, Key], fkeys: Sequence[ForeignKey],
-    times: Mapping[str, TimeColumn], options: InitOptions,
+    times: Mapping[str, TimeColumn], options: InitOptions, notes: Sequence[str] = (),
 ) -> tuple[Roles, list[Choice]]:
     """The best (user, item, event) tables, by names, distance and number of events.
+
+    Args:
+        tables, keys, fkeys, times: As found so far.
+        options: What is fixed in advance.
+        notes: On columns that look like keys and are not: the message of an error has them.
 
     Raises:
         DataError: No table of events points at two others and has a time, or a flag names
@@ -54,7 +59,7 @@ def find_roles(
             raise DataError(flag, f"a table among {sorted({*tables, *keys})}", repr(name), "correct the name")
     ranked = sorted(_candidates(tables, fkeys, times, options), key=lambda entry: (-entry[0], entry[1]))
     if not ranked:
-        raise _nothing_found(keys, fkeys, times, options)
+        raise _nothing_found(keys, fkeys, times, options, notes)
     score, _, best = ranked[0]
     return best, _choices(tables, ranked, best, score, options)
 
@@ -132,7 +137,7 @@ def _choices(tables, ranked, best: Roles, score: float, options: InitOptions) ->
     ]
 
 
-def _nothing_found(keys, fkeys, times, options) -> DataError:
+def _nothing_found(keys, fkeys, times, options, notes) -> DataError:
     if not times:
         return DataError("tables", "a table of events with a time column", "no column that reads as times",
                          "pass --time TABLE=COLUMN, and --time-format TABLE.COLUMN=FORMAT for unusual ones")
@@ -144,6 +149,6 @@ def _nothing_found(keys, fkeys, times, options) -> DataError:
         "tables", "a timed table of events that points at users and at items"
         + (f" with {' '.join(asked)}" if asked else ""),
         f"primary keys of {sorted(keys) or 'no table'}, foreign keys {known or 'none'}, "
-        f"times of {sorted(times)}",
+        f"times of {sorted(times)}" + "".join(f"; {note}" for note in notes),
         "name what is missing: --key TABLE=COLUMN, --fkey TABLE.COLUMN=TARGET (a target that no file holds "
         "is made from the column's values), --time TABLE=COLUMN")

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from model_core.errors import DataError
-from model_core.tables.init.columns import Column, time_value
+from model_core.tables.init.columns import Column
 from model_core.tables.init.names import BIRTH_OF_ROW, TIME_WORDS, is_thing, words
 from model_core.tables.init.options import NONE, InitOptions
 from model_core.tables.init.plan import Choice, Confidence, ForeignKey, Key, TimeColumn
 from model_core.tables.init.reading import ReadTable
+from model_core.tables.init.values import time_value
 from model_core.tables.init.workspace import Workspace, literal, quoted
 
 #: Times outside are placeholders or of another unit.
@@ -131,7 +132,8 @@ def _reading(
         return value, how, False
     if column.kind not in ("integer", "number") or not named:
         return None
-    low, high = workspace.row(f"SELECT min({column.value}), max({column.value}) FROM {table.relation}")
+    known = f"nullif({column.value}, 0)"  # a common word for "no time", see _range
+    low, high = workspace.row(f"SELECT min({known}), max({known}) FROM {table.relation}")
     if low is None:
         return None
     if column.kind == "integer" and low >= 19_710_101 and high <= 21_000_101:
@@ -140,11 +142,11 @@ def _reading(
     for unit, per_second in _EPOCHS.items():
         if _EPOCH_FROM * per_second <= low and high <= _EPOCH_TO * per_second:
             # Rounded to the microsecond, which is as fine as a snapshot keeps times.
-            micros = f"CAST(round({column.value} * {10**6 / per_second!r}) AS BIGINT)" \
-                if column.kind == "number" else (
-                    f"({column.value} * {10**6 // per_second})" if per_second <= 10**6
-                    else f"({column.value} // {per_second // 10**6})")
-            return f"make_timestamp({micros})", f"{unit} since 1970, in UTC", False
+            wide = f"CAST({column.value} AS HUGEINT)"  # a column may be as narrow as its seconds are
+            micros = f"round({column.value} * {10**6 / per_second!r})" if column.kind == "number" else (
+                f"{wide} * {10**6 // per_second}" if per_second <= 10**6
+                else f"{wide} // {per_second // 10**6}")
+            return f"make_timestamp(CAST({micros} AS BIGINT))", f"{unit} since 1970, in UTC", False
     return None
 
 

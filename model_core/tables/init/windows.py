@@ -80,7 +80,7 @@ def find_windows(
                       "high" if num >= _WANTED_WINDOWS else "medium", ("--window", text))]
     spare = _DAY if window_s >= _DAY else 0
     test = last - window_s
-    if window_s >= _DAY:
+    if window_s >= _DAY and test - test % _DAY >= first + 2 * window_s:
         test -= test % _DAY
     if options.test is not None:
         test = parse_time(options.test, "--test")

@@ -44,13 +44,13 @@ def open_workspace(parent: Path, memory_limit: str = MEMORY_LIMIT) -> Iterator[W
     """A scratch folder beside the result, and a DuckDB over it, for the time of a block.
 
     Args:
-        parent: Folder to make the scratch folder in: the disk of the result, which has
-            room for the data in any case.
+        parent: Folder to make the scratch folder in, or in the nearest above that exists: the
+            disk of the result, which has room for the data in any case.
         memory_limit: As DuckDB takes it.
     """
     import duckdb
 
-    parent.mkdir(parents=True, exist_ok=True)
+    parent = next(folder for folder in (parent, *parent.parents) if folder.is_dir())
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=".dataset-init."))
     connection = duckdb.connect(":memory:", config={
         "memory_limit": memory_limit, "temp_directory": str(folder / "spill"),
@@ -74,6 +74,13 @@ def literal(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
-def parquet_relation(paths: Sequence[Path]) -> str:
-    """Parquet files as a relation of DuckDB, rows numbered by ``file_row_number``."""
-    return f"read_parquet([{', '.join(map(literal, paths))}], file_row_number = true, union_by_name = true)"
+def parquet_relation(paths: Sequence[Path], *, hive: bool = False) -> str:
+    """Parquet files as a relation of DuckDB, rows numbered by ``file_row_number``.
+
+    Args:
+        paths: The files.
+        hive: Whether a folder called ``year=2024`` on the way is a column; DuckDB would take
+            one anywhere in the path for it.
+    """
+    return (f"read_parquet([{', '.join(map(literal, paths))}], file_row_number = true, union_by_name = true, "
+            f"hive_partitioning = {str(hive).lower()})")

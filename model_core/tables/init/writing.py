@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,8 +46,11 @@ def check_out(out: Path) -> None:
     """Refuse a place where something else lies, before any work is done.
 
     Raises:
-        DataError: ``out`` is a file or a folder that is not empty.
+        DataError: ``out`` is a file or a folder that is not empty, or lies below a file.
     """
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise DataError(str(out), "a new or empty folder", f"{above} is a file", "choose another folder")
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(str(out), "a new or empty folder", "something else in its place",
                         "choose another folder, or remove this one")
@@ -95,7 +99,7 @@ def _write_tables(
     workspace: Workspace, proposal: Proposal, folder: Path
 ) -> tuple[dict[str, int], dict[str, int], list[tuple[str, str]]]:
     (folder / "db").mkdir()
-    renumbered = {name: _number(workspace, proposal, name) for name in proposal.keys}
+    renumbered = _number_keys(workspace, proposal)
     rows, dropped, hidden = {}, {}, []
     for name in (*proposal.tables, *(name for name, key in proposal.keys.items() if key.made_from)):
         target = folder / "db" / f"{name}.parquet"
@@ -127,8 +131,27 @@ def _key_map(name: str) -> str:
     return quoted(f"keys of {name}")
 
 
-def _number(workspace: Workspace, proposal: Proposal, name: str) -> bool:
-    """Make the map from key text to number; whether numbers differ from the source's keys."""
+def _number_keys(workspace: Workspace, proposal: Proposal) -> dict[str, bool]:
+    """Make the map from key text to number of every keyed table; whether numbers differ from the keys."""
+    renumbered = {name: _number(workspace, proposal, name, ()) for name in proposal.keys}
+    if proposal.options.dangling == "keep":
+        return renumbered
+    fkeys = {name: [fkey for fkey in proposal.fkeys if fkey.table == name] for name in proposal.keys}
+    # A row that is left out may be what rows of other tables, or of its own, lead to.
+    while True:
+        before = [_num_keys(workspace, name) for name in proposal.keys]
+        renumbered |= {name: _number(workspace, proposal, name, fkeys[name])
+                       for name in proposal.keys if fkeys[name]}
+        if before == [_num_keys(workspace, name) for name in proposal.keys]:
+            return renumbered
+
+
+def _num_keys(workspace: Workspace, name: str) -> int:
+    return int(workspace.row(f"SELECT count(*) FROM {_key_map(name)}")[0])
+
+
+def _number(workspace: Workspace, proposal: Proposal, name: str, fkeys: Sequence[ForeignKey]) -> bool:
+    """Number the rows of one table whose given foreign keys lead to rows that are numbered."""
     key = proposal.keys[name]
     if key.made_from:
         sources = [(proposal.tables[table], column) for table, column in key.made_from]
@@ -140,7 +163,7 @@ def _number(workspace: Workspace, proposal: Proposal, name: str) -> bool:
         table, time = proposal.tables[name], proposal.times.get(name)
         when = f"min_by({time.value}, {ROW})" if time else "NULL"
         source = (f"SELECT {table.columns[key.column].key} AS key, min({ROW}) AS row, {when} AS moment "
-                  f"FROM {table.relation} WHERE {_kept(proposal, name)} GROUP BY 1")
+                  f"FROM {table.relation} WHERE {_kept(proposal, name, fkeys)} GROUP BY 1")
         order = "row"
 
     def make(order: str) -> None:
@@ -157,11 +180,14 @@ def _number(workspace: Workspace, proposal: Proposal, name: str) -> bool:
     return bool(differs)
 
 
-def _kept(proposal: Proposal, name: str) -> str:
-    """SQL condition of source rows that stay."""
+def _kept(proposal: Proposal, name: str, fkeys: Sequence[ForeignKey]) -> str:
+    """SQL condition of source rows that stay: they have their time, and the foreign keys lead somewhere."""
     conditions = ["true"]
     if name in proposal.times:
         conditions.append(f"{proposal.times[name].value} IS NOT NULL")
+    for fkey in fkeys:
+        value = proposal.tables[name].columns[fkey.column].key
+        conditions.append(f"({value} IS NULL OR {value} IN (SELECT key FROM {_key_map(fkey.target)}))")
     return " AND ".join(conditions)
 
 
@@ -177,7 +203,6 @@ def _table(workspace: Workspace, proposal: Proposal, name: str, is_renumbered: b
     selected: list[str] = []
     inner: list[str] = [ROW]
     joins: list[str] = []
-    conditions: list[str] = []
     order = f"r.{ROW}"
     for position, column in enumerate(table.columns.values()):
         alias = f"c{position}"
@@ -193,15 +218,13 @@ def _table(workspace: Workspace, proposal: Proposal, name: str, is_renumbered: b
             selected.append(f"f{position}.id AS {quoted(column.name)}")
             joins.append(f"LEFT JOIN {_key_map(fkeys[column.name].target)} f{position} "
                          f"ON f{position}.key = r.{alias}")
-            if proposal.options.dangling == "drop":
-                conditions.append(f"(r.{alias} IS NULL OR f{position}.id IS NOT NULL)")
         elif column.kind not in ("empty", "other"):
             inner.append(f"{_typed(column, time.value if time and time.column == column.name else None)} "
                          f"AS {alias}")
             selected.append(f"r.{alias} AS {quoted(column.name)}")
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    known = tuple(fkeys.values()) if proposal.options.dangling == "drop" else ()
     return (f"SELECT {', '.join(selected)} FROM (SELECT {', '.join(inner)} FROM {table.relation} "
-            f"WHERE {_kept(proposal, name)}) r {' '.join(joins)}{where} ORDER BY {order}")
+            f"WHERE {_kept(proposal, name, known)}) r {' '.join(joins)} ORDER BY {order}")
 
 
 def _typed(column: Column, time_value: str | None) -> str:
