@@ -7,9 +7,8 @@ import math
 from markupsafe import Markup
 
 from model_core.pages import svg, text
-from model_core.watch.drift import NUM_STEPS
 from model_core.watch.levels import duration, percent, plain
-from model_core.watch.statistics import ColumnStatistics
+from model_core.watch.statistics import NUM_STEPS, ColumnStatistics
 
 _NUM_BARS = 5
 #: Least change of a share that is drawn.

@@ -12,12 +12,10 @@ import pyarrow.compute as pc
 
 from model_core.tables.snapshot import ColumnKind
 from model_core.watch.drift import distance, divergence, sketch
-from model_core.watch.statistics import ColumnStatistics
+from model_core.watch.statistics import NUM_BUCKETS, ColumnStatistics
 
 #: Categories that are kept by name.
 NUM_NAMED = 50
-#: Hash buckets by which columns with more categories are compared.
-NUM_BUCKETS = 64
 _MAX_NAME = 80
 
 
@@ -77,7 +75,8 @@ class _Numbers:
             seconds = values.cast(pa.int64()).to_numpy(zero_copy_only=False) / 1e6
             values = seconds if self.ages_from is None else self.ages_from - seconds
         else:
-            values = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            # Not safe: whole numbers beyond 2**53, such as hashes, may lose their last digits.
+            values = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         self.parts.append(np.asarray(values, dtype=np.float64))
 
     def result(self, rows: int, missing: int) -> ColumnStatistics:

@@ -92,6 +92,8 @@ def _row_change(
     period = " lately" if unit else ""
     if not found and expected:
         message = f"{name} has no rows{period}; it had {plain(expected)}{unit}."
+    elif found and not expected:
+        message = f"{name} has {plain(found)} rows{unit}; it had none{period}."
     elif factor < _ABOUT_EQUAL:
         message = f"{name} has about as many rows{unit} as before: {plain(found)}."
     else:

@@ -24,8 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Quantiles of a sketch, besides the minimum.
-NUM_STEPS = 128
+from model_core.watch.statistics import NUM_STEPS
 
 #: Chance that equal distributions exceed the noise; small, because many columns are compared.
 _TAIL = 1e-4

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from model_core.watch.drift import NUM_STEPS
 from model_core.watch.levels import duration, percent, plain
-from model_core.watch.statistics import ColumnStatistics
+from model_core.watch.statistics import NUM_STEPS, ColumnStatistics
 
 _NUM_MOVERS = 3
 #: Least change of a category's share that is worth a word.

@@ -18,6 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 from model_core.errors import ArtifactError
 
 SCHEMA_VERSION = 1
+#: Quantiles of a sketch, besides the minimum.
+NUM_STEPS = 128
+#: Hash buckets by which columns with many categories are compared.
+NUM_BUCKETS = 64
+#: Moments lie before this one, UTC seconds: the year 2200.
+_LATEST = 7_258_118_400
 
 #: How a column's values are compared: not at all, by category, or as numbers (which for
 #: datetimes are their ages in seconds, for text the numbers of characters).
@@ -58,6 +64,21 @@ class ColumnStatistics:
     def known(self) -> int:
         """Rows with a value."""
         return self.rows - self.missing
+
+    @property
+    def problem(self) -> str | None:
+        """Why these cannot be statistics of a column; None where they can."""
+        if not 0 <= self.missing <= self.rows:
+            return f"{self.missing} of {self.rows} rows are missing"
+        sketched = NUM_STEPS + 1 if self.known and self.measure != "none" else 0
+        if len(self.sketch) != sketched:
+            return f"{len(self.sketch)} quantiles, not {sketched}"
+        counted = NUM_BUCKETS if self.measure == "categories" else 0
+        if len(self.buckets) != counted:
+            return f"{len(self.buckets)} hash buckets, not {counted}"
+        if counted and bool(self.known) != bool(self.categories):
+            return f"{len(self.categories)} categories of {self.known} values"
+        return None
 
     @property
     def shares(self) -> dict[str, float]:
@@ -122,6 +143,19 @@ class DataStatistics:
     cold_item_share: float
     tables: Mapping[str, TableStatistics]
 
+    def check(self) -> None:
+        """Refuse numbers that contradict each other: the rules count on them.
+
+        Raises:
+            ValueError: With what is wrong.
+        """
+        if not all(abs(moment) < _LATEST for moment in (self.moment, self.newest)):
+            raise ValueError(f"moments {self.moment} and {self.newest}")
+        for name, table in self.tables.items():
+            for column, values in table.columns.items():
+                if problem := values.problem:
+                    raise ValueError(f"{name}.{column}: {problem}")
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, as ``from_json`` reads them."""
         return asdict(self)
@@ -138,7 +172,9 @@ class DataStatistics:
             raise ArtifactError(where, f"data statistics of schema version {SCHEMA_VERSION}",
                                 f"version {version}", "promote a model of this release of relrec")
         try:
-            return _READER.validate_json(json.dumps(value, allow_nan=False))
+            statistics = _READER.validate_json(json.dumps(value, allow_nan=False))
+            statistics.check()
+            return statistics
         except ValueError as error:  # NaN, which no JSON file of ours holds, or values of other types
             found = str(error)
             if isinstance(error, ValidationError):

@@ -90,3 +90,8 @@ def test_datetimes_are_ages_and_booleans_are_words():
     keys = gathered("fkey", [[3, 3, 900], [4]], pa.int64())
     assert (keys.distinct, keys.measure) == (3, "none")
     assert gathered("fkey", [[]], pa.int64()).distinct == 0
+
+
+def test_whole_numbers_that_no_float_holds():
+    found = gathered("number", [[2**63 - 1, -(2**63)], [2**53 + 1]], pa.int64())
+    assert (found.sketch[0], found.sketch[-1]) == (-(2.0**63), 2.0**63)

@@ -194,3 +194,10 @@ def test_every_finding_is_a_sentence_and_worst_come_first():
         assert finding.message.endswith("."), finding
         assert finding.expected, finding
         assert finding.found, finding
+
+
+def test_rows_that_come_where_there_were_none_are_told_so():
+    empty = changed("events", rows=0, rows_per_day=0.0)
+    (finding,) = (finding for finding in compare(BEFORE, empty, WatchConfig())
+                  if finding.rule == "row_change" and finding.table == "events")
+    assert (finding.level, finding.message) == ("ok", "events has 100 rows per day; it had none lately.")

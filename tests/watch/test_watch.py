@@ -107,6 +107,23 @@ def test_a_reference_with_nan_is_a_warning_and_not_a_crash(days, tmp_path):
     assert watched.reference is None
 
 
+@pytest.mark.parametrize("change", [
+    {"sketch": []}, {"sketch": [1.0, 2.0]}, {"buckets": [1]}, {"missing": 10**9}, {"missing": -1},
+    {"categories": []},
+])
+def test_a_reference_that_contradicts_itself_is_a_warning_and_not_a_crash(change, days, tmp_path):
+    data = json.loads(json.dumps(days[0].to_json()))
+    data["tables"]["sessions"]["columns"]["device"] |= change
+    watched = watch(days, tmp_path, data=json.dumps(data).encode())
+    (warning,) = watched.warnings
+    assert (warning.rule, "sessions.device" in warning.found) == ("reference", True)
+
+
+def test_a_reference_of_no_time_is_a_warning_and_not_a_crash(days, tmp_path):
+    watched = watch(days, tmp_path, data=json_bytes(days[0].to_json() | {"moment": 10**18}))
+    assert [finding.rule for finding in watched.warnings] == ["reference"]
+
+
 def test_statistics_serve_where_the_bundle_is_damaged(days, tmp_path):
     watched = watch(days, tmp_path, "unreadable", json_bytes(days[0].to_json()))
     assert len(watched.failures) == 1
