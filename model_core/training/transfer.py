@@ -123,6 +123,9 @@ def transfer(
     fresh = _fresh_state(schema, config, seed, where)
     state = _load(bundle, config, weights, where)
     now = GraphEncodings.of(graph)
+    if bundle.item_id.shape != (old.num_items,):
+        raise ArtifactError(where, f"a key for each of {old.num_items} items",
+                            f"item_id.npy of shape {bundle.item_id.shape}", "train without a champion")
     rows, gone = _item_rows(np.asarray(bundle.item_id), graph.source_keys(graph.item_table))
     mover = WeightMover(state, fresh, encodings.tables, now.tables, rows, where)
     return Transfer(
@@ -201,7 +204,7 @@ def _read(bundle: Bundle, where: str) -> tuple[ModelConfig, GraphEncodings, list
             if not encodings.tables[name].fits(table):
                 raise ValueError(f"columns of table {name!r} in encodings.json and schema.json differ")
         return config, encodings, features
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise ArtifactError(where, "settings of this release", repr(error),
                             "train without a champion") from error
 
@@ -212,7 +215,7 @@ def _fresh_state(schema: GraphSchema, config: ModelConfig, seed: int, where: str
         try:
             return build_model(schema, config).state_dict()
         except ConfigError as error:
-            raise ArtifactError(where, "a model that can be built for this graph", str(error),
+            raise ArtifactError(where, "a model that can be built for this graph", error.fault,
                                 "train without a champion") from error
 
 
@@ -231,6 +234,8 @@ def _load(bundle: Bundle, config: ModelConfig, weights: WhichWeights, where: str
         if shapes[0] != shapes[1]:
             raise ArtifactError(where, f"weights as its settings say ({key} of shape {shapes[0]})",
                                 f"shape {shapes[1]}", "train without a champion")
+        if not state[key].isfinite().all():
+            raise ArtifactError(where, "finite weights", f"others in {key}", "train without a champion")
     return state
 
 

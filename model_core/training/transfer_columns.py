@@ -68,7 +68,7 @@ def moved_encoder(
         return dict(fresh) | {"head.weight": torch.zeros_like(fresh["head.weight"]),
                               "head.bias": weights["constant"]}, changes
     first = _FirstLayer.of(weights, old)
-    bias = first.bias + sum((first.category[column][1:].mean(dim=0) for column in old.categories
+    bias = first.bias + sum((first.mean_category(column) for column in old.categories
                              if column not in new.categories), torch.zeros_like(first.bias))
     if "constant" in fresh:
         return {"constant": _rest_of_encoder(weights, bias, len(fresh["constant"]))}, changes
@@ -118,6 +118,11 @@ class _FirstLayer:
             dict(zip(columns.texts, _pieces(dense[count:], [columns.text_dim] * len(columns.texts)),
                      strict=True)),
             dict(zip(columns.categories, _pieces(table, sizes), strict=True)))
+
+    def mean_category(self, column: str) -> Tensor:
+        """Mean vector of a column's values; code 0's where none was known."""
+        known = self.category[column][1:]
+        return known.mean(dim=0) if len(known) else self.category[column][0]
 
 
 def _pieces(rows: Tensor, sizes: Sequence[int]) -> Iterator[Tensor]:

@@ -1,12 +1,14 @@
 """A champion on the graph of another date: the same scores, or a clear refusal."""
 
 import dataclasses
+import io
 import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from model_core.errors import ArtifactError
 from model_core.graph.schema import GraphSchema
@@ -210,11 +212,20 @@ def changed(bundle, out, **files):
     return out
 
 
+def _npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(("files", "message"), [
     ({"config__json": {"model": {"name": "of another release"}}}, "settings of this release"),
     ({"config__json": {"model": {"channels": 32, "num_layers": 2}}}, "as its settings say"),
     ({"encodings__json": b"{"}, "settings of this release"),
     ({"weights__safetensors": b"no tensors"}, "readable weights"),
+    ({"encodings__json": {"tables": [], "pair_features": []}}, "settings of this release"),
+    ({"item_id__npy": _npy(np.arange(5))}, "a key for each of 6 items"),
+    ({"item_id__npy": _npy(np.zeros((6, 2), np.int64))}, "a key for each of 6 items"),
     ({"times": {"chosen_until": 2**41}}, "after the test time"),
     ({"times": {"labels_until": {"final": 2**41, "selected": 0}}}, "after the test time"),
 ])
@@ -222,6 +233,23 @@ def test_unusable_champions_are_refused(champion, tmp_path, files, message):
     graph, _, bundle = champion
     with pytest.raises(ArtifactError, match=message):
         champion_scorer(changed(bundle, tmp_path / "bundle", **files), graph)
+
+
+def test_weights_that_are_no_numbers_are_refused(champion, tmp_path):
+    graph, checkpoint, bundle = champion
+    state = checkpoint.load_model().state_dict()
+    state["items.lookup.weight"][2, 0] = float("nan")
+    with pytest.raises(ArtifactError, match=r"finite weights.*items\.lookup\.weight"):
+        transfer(changed(bundle, tmp_path / "bundle", weights__safetensors=save(state)), graph)
+
+
+def test_what_cannot_be_built_is_said_with_one_fix(tmp_path):
+    graph = small()
+    checkpoint = untrained(graph, tmp_path / "checkpoint", (8, 4), item_vectors="feature")
+    bundle = write_bundle(checkpoint, graph, seeds_of(graph, tmp_path / "split"), tmp_path / "bundle")
+    with pytest.raises(ArtifactError, match="no feature columns") as refused:
+        transfer(bundle, small(number=np.zeros((6, 0))))
+    assert str(refused.value).count("Fix:") == 1
 
 
 def test_columns_and_pair_features_must_be_those_of_the_weights(champion, tmp_path):

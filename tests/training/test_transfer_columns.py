@@ -213,3 +213,13 @@ def test_encodings_survive_json():
     again = GraphEncodings.from_json(columns.to_json())
     assert again == columns
     assert list(again.tables["t"].numbers) == ["b", "b:missing", "a"]
+
+
+def test_a_category_of_which_no_value_was_known_can_go():
+    old = TableEncodings({"a": NumberEncoding("none", 0.5, 2.0)}, {"c": ()}, (), 3)
+    new = columns_of("a")
+    encoder = encoder_for(old)
+    target, changes = moved_to(old, new, encoder)
+    nothing = {"a": RAW["a"], "c": np.array([None] * 3, dtype=object)}
+    torch.testing.assert_close(encode(new, RAW, target), encode(old, nothing, encoder))
+    assert changes.gone == ["c"]
