@@ -44,10 +44,11 @@ def talking(where: str) -> Iterator[None]:
                           "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS"
                           ) from error
     except GoogleAuthError as error:
-        raise VertexError(where, "credentials that work", _short(error),
-                          "run gcloud auth application-default login again") from error
+        raise VertexError(where, "credentials that work", short(error),
+                          "run gcloud auth application-default login again",
+                          transient=error.retryable) from error
     except exceptions.RetryError as error:
-        raise VertexError(where, "an answer of Vertex AI", _short(error), "try again later",
+        raise VertexError(where, "an answer of Vertex AI", short(error), "try again later",
                           transient=True) from error
     except exceptions.GoogleAPICallError as error:
         raise _refused(where, error) from error
@@ -70,13 +71,15 @@ def _refused(where: str, error: Exception) -> VertexError:
             "a request that Vertex AI accepts", "correct what it names", False)),
         (exceptions.ResourceExhausted, (
             "quota for this", "ask for more quota in this region, or try again later", True)),
+        (exceptions.Aborted, (expected, fix, transient)),
         (exceptions.Conflict, ("a name that is free", "choose another name", False)),
     ):
         if isinstance(error, kind):
             expected, fix, transient = meaning
             break
-    return VertexError(where, expected, _short(error), fix, transient=transient)
+    return VertexError(where, expected, short(error), fix, transient=transient)
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """What an error says, as one line of bounded length."""
     return " ".join(str(error).split())[:300].rstrip(".")

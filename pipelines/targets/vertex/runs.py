@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines.targets.vertex.connection import Clients
-from pipelines.targets.vertex.errors import talking
+from pipelines.targets.vertex.errors import VertexError, short, talking
 from pipelines.targets.vertex.job import job_id, pipeline_job
 
 if TYPE_CHECKING:
@@ -75,9 +75,12 @@ def submit(
                 made = clients.pipelines.create_pipeline_job(
                     parent=place.parent, pipeline_job=job.message, pipeline_job_id=chosen, timeout=_TIMEOUT_S)
                 break
-            except (exceptions.ServiceUnavailable, exceptions.DeadlineExceeded):
+            except (exceptions.ServiceUnavailable, exceptions.DeadlineExceeded) as error:
                 if attempt == 2:
-                    raise
+                    raise VertexError(
+                        place.parent, "an answer of Vertex AI", short(error),
+                        f"look for the job {chosen} in the console before trying again: it may have started",
+                        transient=True) from error
             except exceptions.AlreadyExists:
                 if attempt == 1:
                     raise

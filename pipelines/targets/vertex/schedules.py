@@ -131,18 +131,20 @@ def get_schedule(clients: Clients, name: str, change: str = "") -> VertexSchedul
 
 
 def pause(clients: Clients, name: str) -> None:
-    """Let a schedule start no runs until it is resumed.
+    """Let a schedule start no runs until it is resumed; one that is paused stays so.
 
     Raises:
         VertexError: There is none of this name, or the service cannot be reached.
     """
     schedule = _required(clients, name)
+    if schedule.state.name == "PAUSED":
+        return
     with talking(clients.place.parent):
         clients.schedules.pause_schedule(name=schedule.name, timeout=_TIMEOUT_S)
 
 
 def resume(clients: Clients, name: str, *, catch_up: bool = False) -> None:
-    """Let a paused schedule go on.
+    """Let a paused schedule go on; the service refuses that of an active one, which stays so.
 
     Args:
         clients: Connected clients.
@@ -155,6 +157,8 @@ def resume(clients: Clients, name: str, *, catch_up: bool = False) -> None:
     from google.cloud import aiplatform_v1
 
     schedule = _required(clients, name)
+    if schedule.state.name == "ACTIVE":
+        return
     with talking(clients.place.parent):
         clients.schedules.resume_schedule(
             request=aiplatform_v1.ResumeScheduleRequest(name=schedule.name, catch_up=catch_up),

@@ -90,11 +90,14 @@ class Service:
             schedules=[self.schedules[name] for name in names[start : start + 2]], next_page_token=more)
 
     def pause_schedule(self, request: v1.PauseScheduleRequest) -> empty_pb2.Empty:
-        self._known(self.schedules, request.name).state = v1.Schedule.State.PAUSED
+        schedule = self._known(self.schedules, request.name)
+        self._check_state(schedule, v1.Schedule.State.ACTIVE)
+        schedule.state = v1.Schedule.State.PAUSED
         return empty_pb2.Empty()
 
     def resume_schedule(self, request: v1.ResumeScheduleRequest) -> empty_pb2.Empty:
         schedule = self._known(self.schedules, request.name)
+        self._check_state(schedule, v1.Schedule.State.PAUSED)
         schedule.state, schedule.catch_up = v1.Schedule.State.ACTIVE, request.catch_up
         return empty_pb2.Empty()
 
@@ -149,6 +152,11 @@ class Service:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, f"cron {schedule.cron}")
         if not schedule.max_concurrent_run_count:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "max_concurrent_run_count")
+
+    @staticmethod
+    def _check_state(schedule: v1.Schedule, needed: v1.Schedule.State) -> None:
+        if schedule.state != needed:
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f"it is {schedule.state.name}")
 
     @staticmethod
     def _known(resources: dict[str, Any], name: str) -> Any:

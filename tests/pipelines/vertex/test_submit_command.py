@@ -14,6 +14,7 @@ from model_core.errors import ConfigError
 from pipelines.cli.main import app
 from pipelines.compiling import ImageChoice, pipeline_yaml
 from pipelines.resources import PRESETS, ResourceProfile
+from pipelines.targets.following import follow
 from pipelines.targets.vertex import connection
 from tests.pipelines.vertex.service import PARENT, Service, serving
 
@@ -68,6 +69,19 @@ def test_wait_exits_by_the_result(state, code, service, monkeypatch):
     assert done.exit_code == code, done.output
     answer = json.loads(done.stdout)
     assert (answer["state"], answer["steps"]) == (state.lower(), {"train": state.lower()})
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_job(service, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.targets.following.follow.__kwdefaults__", {
+        **follow.__kwdefaults__, "sleep": interrupt})
+    done = CliRunner().invoke(app, [*COMMAND, "--wait", "--output", "json"])
+    assert done.exit_code == 130
+    assert "the run goes on: https://console" in done.stderr
+    assert json.loads(done.stdout)["state"] == "pending"
+    assert "cancel_pipeline_job" not in service.calls
 
 
 def test_dry_run_sends_nothing(service):

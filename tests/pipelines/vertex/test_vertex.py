@@ -108,6 +108,13 @@ def test_a_lost_answer_starts_no_second_job(service, clients, text):
     assert list(service.jobs) == [f"{PARENT}/pipelineJobs/{run.job_id}"]
 
 
+def test_a_job_that_may_have_started_is_named(service, clients, text):
+    service.faults = [grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE]
+    with pytest.raises(VertexError, match="look for the job retrain-20260301-040506") as caught:
+        submit(clients, text, ARGUMENTS, "retrain", now=NOW)
+    assert caught.value.transient
+
+
 def test_a_job_of_the_same_id_is_not_taken_for_this_one(service, clients, text):
     submit(clients, text, ARGUMENTS, "retrain", now=NOW)
     with pytest.raises(VertexError, match="a name that is free"):
@@ -147,7 +154,8 @@ def test_cancel(service, clients, text):
 @pytest.mark.parametrize(("code", "message"), [
     ("UNAUTHENTICATED", "application-default login"), ("PERMISSION_DENIED", "aiplatform.user"),
     ("NOT_FOUND", "--project"), ("INVALID_ARGUMENT", "correct what it names"),
-    ("RESOURCE_EXHAUSTED", "quota"), ("INTERNAL", "try again later"),
+    ("RESOURCE_EXHAUSTED", "quota"), ("INTERNAL", "try again later"), ("ABORTED", "try again later"),
+    ("ALREADY_EXISTS", "another name"),
 ])
 def test_refusals_say_what_to_do(code, message, service, clients):
     service.faults = [grpc.StatusCode[code]]
@@ -182,10 +190,12 @@ def test_schedules_are_listed_paused_resumed_deleted(service, clients, text):
     service.schedules[foreign.name] = foreign
     assert [view.name for view in schedules.list_schedules(clients)] == ["hourly", "nightly", "weekly"]
     schedules.pause(clients, "nightly")
+    schedules.pause(clients, "nightly")  # changes nothing
     assert {view.name: view.state for view in schedules.list_schedules(clients)}["nightly"] == "paused"
     schedules.resume(clients, "nightly", catch_up=True)
     (nightly,) = (entry for entry in service.schedules.values() if entry.display_name == "nightly")
     assert nightly.catch_up
+    schedules.resume(clients, "nightly")
     schedules.delete(clients, "nightly")
     assert [view.name for view in schedules.list_schedules(clients)] == ["hourly", "weekly"]
     for change in (schedules.pause, schedules.resume, schedules.delete):
