@@ -80,8 +80,8 @@ def _still_good(client: Client, earlier: Mapping[str, Any]) -> RunView | None:
     try:
         run = get_run(client, run_id)
     except KubeflowError as error:
-        if error.transient:
-            raise
+        if error.status != 404:
+            raise  # it may be on its way, whatever hides it now
         return None
     if not run.ended:
         return run

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from pipelines.backfill.page import PAGE_FILE, TABLE_FILE, row_of
 from pipelines.backfill.request import Backfill, check_backfill, plan_backfill, run_backfill
 from pipelines.backfill.state import STATE_FILE
 from pipelines.cli.connected import Access, print_json
+from pipelines.cli.rerun import command_again
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,7 @@ def _show_end(console: Console, wanted: Backfill, entries: Sequence[Mapping[str,
     console.print(f"plot: {escape(str(wanted.root / PAGE_FILE))}; table: {TABLE_FILE}, state: {STATE_FILE} "
                   "beside it", soft_wrap=True)
     if left:
-        command = escape(shlex.join(["relrec", *sys.argv[1:]]))
+        command = escape(command_again())
         console.print(f"{len(left)} of {len(entries)} dates are not done. To go on, run again:\n  {command}",
                       soft_wrap=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from model_core.storage.uri import parse_location
 from pipelines.cli.flags import run_config
 from pipelines.cli.gate import show_checks
 from pipelines.cli.plan import show_costs, show_forecast
+from pipelines.cli.rerun import command_again
 from pipelines.runs import RunRequest, run_locally
 
 if TYPE_CHECKING:
@@ -188,6 +188,5 @@ def show_failure(console: Console, summary: Mapping[str, Any]) -> None:
     console.print()
     console.print(f"[red bold]failed at {error['step']}[/]", soft_wrap=True)
     console.print(escape(str(error["message"])), soft_wrap=True)
-    command = shlex.join(["relrec", *sys.argv[1:]])
-    console.print(f"To resume at this step, mend the cause and run again:\n  {escape(command)}",
+    console.print("To resume at this step, mend the cause and run again:\n  " + escape(command_again()),
                   soft_wrap=True)

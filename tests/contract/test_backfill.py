@@ -146,6 +146,33 @@ def test_a_server_that_stays_away_makes_no_run_forgotten(runner, server, cluster
     assert list(cluster.runs) == [run_id], "followed, not started again"
 
 
+@pytest.mark.parametrize("fault", [{"html": True}, {"status": 403}])
+def test_a_run_that_cannot_be_seen_is_not_started_again(runner, server, cluster, fault):
+    cluster.stays.add(DATES[0].name)
+    stop = threading.Event()
+    left = runner.run(DATES[0], {}, stop, lambda run: stop.set())
+    server.faults = [Fault("GET /runs/", **fault)]
+    entry = {"status": left.status, "run": left.run}
+    again = threading.Event()
+    outcome = runner.run(DATES[0], entry, again, lambda run: again.set())
+    assert (outcome.status, outcome.run) == ("failed", left.run)
+    assert len(cluster.runs) == 1
+    del cluster.runs[left.run["run_id"]]  # this one is gone
+    assert runner.run(DATES[0], entry, stop, lambda run: None).run["run_id"] in cluster.runs
+
+
+def test_how_to_go_on_holds_no_secret(backfill, cluster, monkeypatch):
+    cluster.fails.add(DATES[0].name)
+    words = ["backfill", "--token-command", "print --password hidden-9", "--docker=env=KEY=hidden-9",
+             "--docker", "env=NAME=hidden-9", "--docker", "env=NAME", "--token-command=hidden-9",
+             "--task", "buy"]
+    monkeypatch.setattr("sys.argv", ["relrec", *words])
+    said = backfill()
+    assert "hidden-9" not in said.out + said.err
+    assert ("relrec backfill --token-command HIDDEN --docker=env=KEY=HIDDEN --docker env=NAME=HIDDEN "
+            "--docker env=NAME --token-command=HIDDEN --task buy") in said.out
+
+
 def test_some_at_once(backfill, cluster):
     done = backfill("--parallel", "3", "--no-promote", "--output", "json")
     assert done.code == 0, (done.out, done.err)
