@@ -56,15 +56,23 @@ class Access:
         return "Access(…)"  # a token command may hold a secret
 
     def load(self) -> Connection:
-        """Settings of the connection; nobody is contacted.
+        """Settings of the connection; nobody is contacted. A token in clear is warned of, once.
 
         Raises:
             ConfigError: No host, or a bad setting.
         """
+        return self._loaded
+
+    @functools.cached_property
+    def _loaded(self) -> Connection:
         from pipelines.targets.kubeflow.connection import load_connection
 
-        return load_connection(host=self.host, namespace=self.namespace, token_command=self.token_command,
-                               token_file=self.token_file, file=self.connection)
+        found = load_connection(host=self.host, namespace=self.namespace, token_command=self.token_command,
+                                token_file=self.token_file, file=self.connection)
+        if found.token_in_clear:
+            typer.echo(f"the token goes to {found.host} unencrypted, for all on the way to read: use https, "
+                       "or a port-forward to localhost", err=True)
+        return found
 
     def connect(self) -> Client:
         """A client that has reached the cluster.

@@ -166,8 +166,8 @@ class FakeBackend:
 
     def terminate(self, run_id: str) -> None:
         run = self._get(self.runs, run_id, "Run")
-        if run.state in ("SUCCEEDED", "FAILED", "CANCELED"):
-            raise Refusal(400, f"Failed to terminate a run. It is in state {run.state}")
+        if run.state not in ("PENDING", "RUNNING", "PAUSED"):  # nor one that is being ended already
+            raise Refusal(400, f"Failed to terminate a run {run_id}. Row not found")
         self.set_run(run_id, "CANCELING")
 
     def archive(self, run_id: str) -> None:

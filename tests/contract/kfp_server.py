@@ -34,7 +34,8 @@ class Fault:
 
     Attributes:
         request: Regular expression over ``METHOD path``.
-        status: Answer with this status.
+        status: Answer with this status; where ``drop`` is ``after``, once the work is done.
+        headers: With these headers beside it.
         message: And this message.
         drop: Close the connection instead: ``before`` or ``after`` the work is done.
         delay_s: Wait before answering.
@@ -45,6 +46,7 @@ class Fault:
 
     request: str
     status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
     message: str = "made up by the test"
     drop: str = ""
     delay_s: float = 0.0
@@ -121,8 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             if fault.drop == "before":
                 self._drop()
                 return
-            if fault.status:
-                self._error(fault.status, fault.message)
+            if fault.status and not fault.drop:
+                self._error(fault.status, fault.message, fault.headers)
                 return
             if fault.html:
                 self._send(200, b"<html>Sign in</html>", "text/html; charset=utf-8")
@@ -148,7 +150,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(400, str(error))
             return
         if fault is not None and fault.drop == "after":
-            self._drop()
+            if fault.status:
+                self._error(fault.status, fault.message)
+            else:
+                self._drop()
             return
         self._send(200, content, "application/json")
 
@@ -166,15 +171,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
-    def _error(self, status: int, message: str) -> None:
+    def _error(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         self._send(status, json.dumps({"error": message, "code": _GRPC.get(status, 2), "message": message,
-                                       "details": []}).encode(), "application/json")
+                                       "details": []}).encode(), "application/json", headers)
 
-    def _send(self, status: int, content: bytes, kind: str) -> None:
+    def _send(self, status: int, content: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
         try:
             self.send_response(status)
             self.send_header("content-type", kind)
             self.send_header("content-length", str(len(content)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
         except OSError:

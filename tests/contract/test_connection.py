@@ -1,6 +1,7 @@
 """Getting in, and one clear sentence where that fails; secrets stay where they are."""
 
 import base64
+import contextlib
 import datetime as dt
 import json
 import socket
@@ -190,6 +191,71 @@ def test_wrong_host_refused_timeout_and_web_page(server, failure):
     assert server.requests.count("GET /healthz") >= 4
 
 
+def test_a_long_token_is_no_part_of_a_message_that_is_cut(server, failure):
+    long = "".join(f"{number:04d}" for number in range(200))
+    server.tokens = {"another"}
+    error = failure(server, "HTTP 401", "(token)", token_command=printing(long))
+    assert "0001" not in str(error)
+
+
+def test_a_server_that_asks_for_a_pause_is_not_a_lost_connection(server, failure):
+    server.faults = [Fault("GET /healthz", status=429, headers={"Retry-After": "1"}, times=None)]
+    assert failure(server, "HTTP 429", "wait a moment").status == 429
+
+
+def test_redirects_without_end(server, failure):
+    there = {"Location": f"{server.url}/apis/v2beta1/healthz"}
+    server.faults = [Fault("GET /healthz", status=302, headers=there, times=None)]
+    assert not failure(server, "too many redirects", "--host").transient
+    assert len(server.requests) == 4
+
+
+def test_what_may_pass_is_tried_again(server, failure):
+    """A name server that is restarted, a balancer that closes connections: waiting goes on."""
+    assert failure("http://nowhere.invalid", "no address").transient
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def close_all():
+            with contextlib.suppress(OSError):
+                while True:
+                    inner, _ = listener.accept()
+                    inner.recv(1)
+                    inner.close()
+
+        threading.Thread(target=close_all, daemon=True).start()
+        error = failure(f"https://127.0.0.1:{listener.getsockname()[1]}", "connection was lost", attempts=2)
+        assert error.transient
+
+
+def test_a_token_in_clear_is_told_once(relrec, server, tmp_path, monkeypatch):
+    from pipelines.cli.connected import Access
+
+    def warned(host, *, command=None, pod=False):
+        said = []
+        with monkeypatch.context() as patch:
+            if pod:
+                token = tmp_path / "token"
+                token.write_text("of-the-pod")
+                patch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+                patch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token))
+            patch.setattr("typer.echo", lambda text, err: said.append((text, err)))
+            access = Access(host, None, command, None, None)
+            access.load()
+            access.load()
+        return said
+
+    ((text, err),) = warned("http://kubeflow.example.org", command=printing(CANARY))
+    assert err
+    assert "http://kubeflow.example.org" in text
+    assert "https" in text
+    assert CANARY not in text
+    for host in ("http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:8080", "https://h"):
+        assert not warned(host, command="print-token")
+    assert not warned("http://kubeflow.example.org"), "no token, no warning"
+    assert not warned(None, pod=True), "the pod's own token, for the cluster's own service"
+    said = relrec("runs", "list", "--token-command", printing(CANARY))
+    assert (said.code, said.err) == (0, "")
+
+
 def test_a_token_command_that_hangs_is_ended(server, failure, monkeypatch):
     monkeypatch.setattr("pipelines.targets.kubeflow.tokens._COMMAND_TIMEOUT_S", 0.2)
     # A child of the command keeps its output open; nobody waits for that.
@@ -235,8 +301,9 @@ def test_an_answer_of_another_version(server, client):
 def test_multi_user_needs_a_namespace(server, failure, tmp_path):
     server.backend.multi_user = True
     failure(server, "--namespace")
-    client = connect(connection(server, tmp_path, namespace="team"))
-    assert client.get_user_namespace() == "team"
+    for name in ("team", "kubeflow"):
+        client = connect(connection(server, tmp_path, namespace=name))
+        assert client.get_user_namespace() == name
 
 
 @pytest.mark.parametrize(("settings", "message"), [

@@ -87,6 +87,8 @@ def make_client(connection: Connection) -> Client:
         except (ValueError, KeyError, TypeError):  # its message may quote a cookie
             raise ConfigError(Client._LOCAL_KFP_CONTEXT, "the JSON that KFP's client keeps there",
                               "something else", "move the file away; KFP writes it anew") from None
+    if connection.namespace:  # kfp takes its own default, kubeflow, for none
+        client._context_setting["namespace"] = connection.namespace
     api_client = client._run_api.api_client  # all services share it
     config = api_client.configuration
     if settings.client_cert is not None:
@@ -94,8 +96,9 @@ def make_client(connection: Connection) -> Client:
         config.key_file = str(settings.client_key.expanduser()) if settings.client_key else None
     if connection.proxy is not None:
         config.proxy, config.proxy_headers = _proxy(connection.proxy)
-    # One layer of retries only, so that there is one time limit.
-    config.retries = urllib3.Retry(connect=0, read=0, status=0, other=0, redirect=3)
+    # One layer of retries only, so that there is one time limit, and one that knows what a status means.
+    config.retries = urllib3.Retry(connect=0, read=0, status=0, other=0, redirect=3,
+                                   respect_retry_after_header=False)
     if not settings.verify_tls:
         warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
     try:
@@ -168,7 +171,8 @@ class Transport(RESTClientObject):
                         continue
                 if error.status == 404 and method == "DELETE" and attempt > 1:
                     return _Empty()  # the attempt before did it
-                problem = refused(error, self._connection.host, f"{method} {path}")
+                error.body = self._without_token(error.body)  # first: a message may be cut within a token
+                problem = refused(error, self._connection.host, f"{method} {path}", changes=not repeatable)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 problem = unreachable(error, self._connection.host, sent=not repeatable)
             if not (repeatable and problem.transient and attempt < settings.attempts):
@@ -188,6 +192,10 @@ class Transport(RESTClientObject):
         fix = ("this looks like a login page or another service: check --host, and pass a token"
                if kind == "text/html" else "")
         raise not_understood(self._connection.host, f"{kind} instead of JSON", fix)
+
+    def _without_token(self, body: bytes | str | None) -> str:
+        text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
+        return text if self._tokens is None else self._tokens.scrubbed(text)
 
     def _scrubbed(self, problem: KubeflowError) -> KubeflowError:
         if self._tokens is None:

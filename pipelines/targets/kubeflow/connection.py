@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,6 +78,17 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"Connection({self.host})"
+
+    @property
+    def token_in_clear(self) -> bool:
+        """Whether a bearer token would leave this machine for all on the way to read.
+
+        The pod's own token for the cluster's own service does not count: that speaks nothing else.
+        """
+        parts, settings = urlsplit(self.host), self.settings
+        given = settings.token_command is not None or settings.token_file is not None
+        sent = given or (self.pod_token is not None and not _is_inside(self.host))
+        return parts.scheme == "http" and sent and not _is_loopback(parts.hostname or "")
 
     def run_link(self, run_id: str) -> str:
         return f"{self.ui_host}/#/runs/details/{run_id}"
@@ -199,6 +211,18 @@ def checked_url(text: str, where: str) -> str:
     return url.rstrip("/")
 
 
+def _is_inside(url: str) -> bool:
+    """Whether it is a service of the cluster in which this runs."""
+    return (urlsplit(url).hostname or "").endswith((".svc", ".svc.cluster.local"))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def _pod_token(settings: ConnectionFile, host: str, environment: Mapping[str, str], where: str,
                in_pod: bool) -> Path | None:
     """The service account's token goes to the cluster's own services, and where the file says so."""
@@ -211,8 +235,7 @@ def _pod_token(settings: ConnectionFile, host: str, environment: Mapping[str, st
         return path
     if settings.token_command is not None or settings.token_file is not None:
         return None
-    inside = (urlsplit(host).hostname or "").endswith((".svc", ".svc.cluster.local"))
-    return path if in_pod and inside and path.is_file() else None
+    return path if in_pod and _is_inside(host) and path.is_file() else None
 
 
 def _proxy_of(host: str) -> str | None:

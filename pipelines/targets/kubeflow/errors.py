@@ -45,21 +45,24 @@ def _rebuilt(where: str, expected: str, found: str, fix: str, status: int, trans
     return KubeflowError(where, expected, found, fix, status=status, transient=transient, sent=sent)
 
 
-def refused(error: ApiException, host: str, action: str) -> KubeflowError:
+def refused(error: ApiException, host: str, action: str, *, changes: bool) -> KubeflowError:
     """What an answer with an error status means.
 
     Args:
         error: As the generated client raises it; status 0 is TLS.
         host: Where the request went.
         action: Method and path, for messages.
+        changes: Whether the request changes something; a gateway that gives up does not know
+            whether the server did it.
     """
     status = int(error.status or 0)
     said = message_of(error.body) or str(error.reason or "").strip() or "no reason given"
     if status == 0:
-        return unreachable(urllib3.exceptions.SSLError(said), host, sent=False)
+        return unreachable(urllib3.exceptions.SSLError(said), host, sent=changes)
     expected, fix = _MEANING.get(status) or _MEANING.get(status // 100 * 100, _OTHER)
-    return KubeflowError(f"{host} ({action})", expected, f"HTTP {status}: {said}", fix, status=status,
-                         transient=status in TRANSIENT)
+    sent = changes and (status >= 500 or status == 408)
+    return KubeflowError(f"{host} ({action})", expected, f"HTTP {status}: {said}", fix + _LOOK * sent,
+                         status=status, transient=status in TRANSIENT, sent=sent)
 
 
 _OTHER = ("an answer of Kubeflow Pipelines", "check --host")
@@ -116,14 +119,15 @@ def unreachable(error: Exception, host: str, *, sent: bool) -> KubeflowError:
     """
     cause = _root_cause(error)
     text = shortened(str(cause))
-    if isinstance(cause, urllib3.exceptions.SSLError) or "certificate" in text.lower():
+    closed = re.search(r"\beof\b", text, re.IGNORECASE)  # a balancer that restarts, and no fault of TLS
+    if not closed and (isinstance(cause, urllib3.exceptions.SSLError) or "certificate" in text.lower()):
         return _tls(text, host)
     if isinstance(cause, urllib3.exceptions.ProxyError):
         return KubeflowError(host, "a proxy that answers", text, "check the proxy setting, or NO_PROXY",
                              transient=True)
     if isinstance(cause, urllib3.exceptions.NameResolutionError) or "Name or service not known" in text:
         return KubeflowError(host, "a host name that is known", "no address for it",
-                             "check --host for a slip, and the network or VPN")
+                             "check --host for a slip, and the network or VPN", transient=True)
     if isinstance(cause, (urllib3.exceptions.NewConnectionError, ConnectionRefusedError)):
         return KubeflowError(host, "a server that listens", "the connection was refused",
                              "check host and port of --host; for a port-forward, that it still runs",
@@ -134,6 +138,8 @@ def unreachable(error: Exception, host: str, *, sent: bool) -> KubeflowError:
     if isinstance(cause, (urllib3.exceptions.ReadTimeoutError, TimeoutError)):
         return KubeflowError(host, "an answer", "none within the time limit",
                              "try again, or raise timeout_s" + _LOOK * sent, transient=True, sent=sent)
+    if isinstance(cause, urllib3.exceptions.ResponseError):  # of what urllib3 follows by itself
+        return KubeflowError(host, "an answer", text, "check --host, and whether a token is needed")
     if isinstance(cause, urllib3.exceptions.LocationValueError):
         return KubeflowError("--host", "an address such as https://kubeflow.example.org/pipeline", text,
                              "correct it")
