@@ -59,11 +59,11 @@ def moment_of(text: str, zone: ZoneInfo, where: str) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError):
         raise ConfigError(where, "a date or time such as 2026-12-01 or 2026-12-01T03:00", repr(text),
                           "correct it") from None
-    moment = moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
-    return moment.astimezone(UTC).replace(microsecond=0)
 
 
 def create_and_show(access: Access, wanted: Retraining, timing: Timing, *, dry_run: bool, as_json: bool
@@ -101,7 +101,7 @@ def create_and_show(access: Access, wanted: Retraining, timing: Timing, *, dry_r
         return
     change = create_schedule(access.connect(), schedule, clock=lambda: now)
     if as_json:
-        print_json({"change": change.what, **schedule_json(change.schedule), **facts,
+        print_json({"change": change.what, **facts, **schedule_json(change.schedule),
                     "pipeline": change.version.pipeline, "version": change.version.name})
         return
     console.print(f"schedule [bold]{escape(schedule.name)}[/] {change.what}"

@@ -105,6 +105,47 @@ def test_two_callers_at_once_leave_one(client, server, schedule):
     assert run.status == "ENABLED"
 
 
+def test_what_was_not_made_is_told_as_it_is(client, server, schedule):
+    server.faults = [Fault("POST /recurringruns$", drop="before")]
+    with pytest.raises(KubeflowError, match="connection was lost"):
+        create_schedule(client, schedule(), clock=lambda: NOW)
+    assert not stored(server)
+
+
+def test_another_call_that_replaces_at_the_same_time(client, server, schedule):
+    """What it has removed already is no fault; only a schedule that is gone in the end is."""
+    old = create_schedule(client, schedule(), clock=lambda: NOW).schedule.schedule_id
+    change, backend = server.backend.set_mode, server.backend
+
+    def removed_meanwhile(recurring_run_id, mode):
+        if recurring_run_id == old:
+            backend.recurring_runs.pop(old, None)
+        change(recurring_run_id, mode)
+
+    backend.set_mode = removed_meanwhile
+    assert create_schedule(client, schedule("30 4 * * *"), clock=lambda: NOW).what == "replaced"
+    (run,) = stored(server)
+    assert run.status == "ENABLED"
+
+    def all_removed(recurring_run_id, mode):
+        change(recurring_run_id, mode)
+        if mode == "ENABLE":
+            backend.recurring_runs.clear()
+
+    backend.set_mode = all_removed
+    with pytest.raises(KubeflowError, match="run the command again"):
+        create_schedule(client, schedule("40 4 * * *"), clock=lambda: NOW)
+
+
+def test_the_clock_at_the_start_counts(schedule):
+    summer = schedule(start=datetime(2027, 4, 1, tzinfo=UTC))
+    cron, off_from = summer.for_cluster(NOW)
+    assert cron.six_fields == "0 0 1 * * *", "three o'clock in Berlin, in April"
+    assert off_from == datetime(2027, 10, 31, 1, tzinfo=UTC)
+    assert summer.next_fires(NOW, 1) == [datetime(2027, 4, 1, 1, tzinfo=UTC)]
+    assert schedule(end=datetime(2027, 1, 1, tzinfo=UTC)).for_cluster(NOW)[1] is None, "it ends before"
+
+
 def test_pause_resume_delete(client, server, schedule):
     create_schedule(client, schedule(), clock=lambda: NOW)
     name = schedule().name
@@ -179,6 +220,7 @@ def test_command_line_story(relrec, server):
     assert "unchanged" in relrec(*NIGHTLY, "--end", "2027-06-01", "--max-concurrency", "2").out
     change = json.loads(relrec(*NIGHTLY, "--paused", "--output", "json").out)
     assert (change["change"], change["state"], change["cluster_timezone"]) == ("replaced", "paused", "UTC")
+    assert change["next_fires"] == [], "it does not fire"
     assert "paused" in relrec("schedule", "list").out
     assert "fires again" in relrec("schedule", "resume", "retrain-buy").out
     assert "was active already" in relrec("schedule", "resume", "retrain-buy").out
@@ -200,8 +242,8 @@ def test_the_zone_of_the_cluster_may_be_told(relrec, server):
 
 @pytest.mark.parametrize(("words", "message"), [
     (["--cron", "0 3 * *"], "five fields"), (["--timezone", "Mars/Base"], "Europe/Berlin"),
-    (["--start", "soon"], "--start"), (["--end", "2027-13-01"], "--end"),
-    (["--start", "2027-01-02", "--end", "2027-01-01"], "after --start"),
+    (["--start", "soon"], "--start"), (["--start", "0001-01-01"], "--start"),
+    (["--end", "2027-13-01"], "--end"), (["--start", "2027-01-02", "--end", "2027-01-01"], "after --start"),
     (["--max-concurrency", "11"], "1 to 10"), (["--name", "/"], "--name"),
     (["--dataset", "./shop"], "gcloud"),
 ])

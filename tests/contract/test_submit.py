@@ -57,14 +57,22 @@ def test_many_versions_and_pipelines_are_paged(client, server, submission, monke
     assert len(server.backend.versions) == 5
 
 
+@pytest.mark.parametrize("status", [0, 504])  # a gateway may lose it, too
 @pytest.mark.parametrize("lost", ["POST /pipelines$", "POST /pipelines/upload_version", "POST /experiments",
                                   "POST /runs"])
-def test_a_lost_answer_makes_nothing_twice(client, server, submission, lost):
-    server.faults = [Fault(lost, drop="after")]
+def test_a_lost_answer_makes_nothing_twice(client, server, submission, lost, status):
+    server.faults = [Fault(lost, drop="after", status=status)]
     run = submit(client, submission).run
     backend = server.backend
     assert list(backend.runs) == [run.run_id]
     assert len(backend.pipelines) == len(backend.versions) == len(backend.experiments) == 1
+
+
+def test_another_run_of_the_name_is_not_taken_for_a_lost_one(client, server, submission):
+    submit(client, submission)
+    server.faults = [Fault("POST /runs", drop="before")]
+    with pytest.raises(KubeflowError, match="look first"):
+        submit(client, replace(submission, arguments=dict(submission.arguments) | {"seed": 99}))
 
 
 @pytest.mark.parametrize("refused", ["POST /pipelines$", "POST /pipelines/upload_version", "POST /runs"])
@@ -323,6 +331,22 @@ def test_runs_are_listed_shown_and_cancelled(relrec, client, server, submission,
         said = relrec("runs", verb, "nowhere")
         assert said.code == 2
         assert "relrec runs list" in said.err
+
+
+@pytest.mark.parametrize("fault", [{"drop": "after"}, {"drop": "after", "status": 502}])
+def test_ending_a_run_twice_or_as_it_ends_is_no_fault(client, server, submission, fault):
+    backend = server.backend
+    first, second = (submit(client, submission).run.run_id for _ in range(2))
+    server.faults = [Fault(":terminate", **fault)]
+    assert cancel_run(client, first).state == "cancelling"
+    assert cancel_run(client, first).state == "cancelling"
+    terminate = backend.terminate
+    backend.terminate = lambda run_id: (backend.set_run(run_id, "SUCCEEDED"), terminate(run_id))
+    assert cancel_run(client, second).state == "succeeded"
+    backend.terminate = terminate
+    server.faults = [Fault(":terminate", status=400)]
+    with pytest.raises(KubeflowError, match="HTTP 400"):
+        cancel_run(client, submit(client, submission).run.run_id)
 
 
 def test_logs_say_what_is_known_and_what_to_run(relrec, client, server, submission):

@@ -135,19 +135,26 @@ def cancel_run(client: Client, run_id: str) -> RunView:
     """Ask the cluster to end a run; what has ended already stays as it is.
 
     Returns:
-        The run as it was before, if it had ended; else as it is now.
+        The run as it was before, if it had ended or was being ended; else as it is now.
 
     Raises:
         KubeflowError: No such run, or the server cannot be reached.
     """
     run = get_run(client, run_id)
-    if run.ended:
+    if run.ended or run.state == "cancelling":
         return run
     try:
         with talking(client):
             client.terminate_run(run_id)
     except KubeflowError as error:
-        raise _no_such_run(error, run_id) from None
+        if error.status != 400:
+            raise _no_such_run(error, run_id) from None
+        # The server refuses that of a run that has just ended, or whose end was asked for by an
+        # attempt before this one.
+        run = get_run(client, run_id)
+        if not run.ended and run.state != "cancelling":
+            raise
+        return run
     return get_run(client, run_id)
 
 
@@ -172,6 +179,12 @@ def view_of(client: Client, run: Any, *, with_steps: bool = True) -> RunView:
         error=_said(run.error) or _newest_error(run.state_history) if state == "failed" else None,
         link=client.connection.run_link(run.run_id),
     )
+
+
+def plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they come back from the server: whole numbers are floats then."""
+    return {key: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            for key, value in parameters.items()}
 
 
 def steps_of(tasks: Sequence[Any], run_state: str) -> Iterator[StepView]:
@@ -221,7 +234,7 @@ def _step(name: str, by_name: Mapping[str, Any], by_pod: Mapping[str, Any], run_
                 for task in [*reversed(below), group, driver] if task is not None]
         error = next((text for text in told if text), None)
     ended = shown.end_time if state in ENDED | {"cached"} else None
-    pods = tuple(task.pod_name for task in below if task.display_name.startswith("executor"))
+    pods = tuple(task.pod_name for task in below if (task.display_name or "").startswith("executor"))
     return StepView(name.replace("-", "_"), state, shown.start_time, ended, error, pods)
 
 

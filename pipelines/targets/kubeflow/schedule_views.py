@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -16,6 +16,7 @@ from pipelines.targets.kubeflow.client import Client, talking
 from pipelines.targets.kubeflow.cron import Cron, parse_cron, parse_zone
 from pipelines.targets.kubeflow.errors import KubeflowError, shortened
 from pipelines.targets.kubeflow.listing import pages, predicates
+from pipelines.targets.kubeflow.runs import plain
 
 #: The API has no field for a time zone, so what the user wrote stands in the description.
 _DESCRIPTION = re.compile(r"relrec: (.+) in (\S+); the cluster reads it in (\S+)")
@@ -75,12 +76,6 @@ def settings_of(run: Any) -> dict[str, Any]:
         "pipeline_root": (config.pipeline_root if config else None) or "",
         "service_account": run.service_account or "",
     }
-
-
-def plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Whole numbers come back as floats."""
-    return {key: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-            for key, value in parameters.items()}
 
 
 def _moment(value: datetime | None) -> datetime | None:
@@ -186,13 +181,19 @@ def _is_active(run: Any) -> bool:
     return run.status == "ENABLED" if run.status else run.mode == "ENABLE"
 
 
-def delete(client: Client, recurring_run_id: str) -> None:
+@contextlib.contextmanager
+def unless_gone() -> Iterator[None]:
+    """Within this, it is no fault that somebody else has deleted the schedule."""
     try:
-        with talking(client):
-            client.delete_recurring_run(recurring_run_id)
+        yield
     except KubeflowError as error:
         if error.status != 404:
-            raise  # else somebody else did it
+            raise
+
+
+def delete(client: Client, recurring_run_id: str) -> None:
+    with unless_gone(), talking(client):
+        client.delete_recurring_run(recurring_run_id)
 
 
 def _view(client: Client, run: Any, now: datetime) -> ScheduleView:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from pipelines.targets.kubeflow.client import Client, talking
 from pipelines.targets.kubeflow.cron import Cron, converted
 from pipelines.targets.kubeflow.errors import KubeflowError
 from pipelines.targets.kubeflow.pipeline_versions import PipelineVersion, ensure_version
+from pipelines.targets.kubeflow.runs import plain
 from pipelines.targets.kubeflow.schedule_views import (
     ScheduleView,
     delete,
@@ -21,9 +23,9 @@ from pipelines.targets.kubeflow.schedule_views import (
     fires_of,
     get_schedule,
     named,
-    plain,
     set_mode,
     settings_of,
+    unless_gone,
 )
 from pipelines.targets.kubeflow.submit import Submission, ensure_experiment
 
@@ -76,7 +78,10 @@ class Schedule:
 
     def for_cluster(self, now: datetime) -> tuple[Cron, datetime | None]:
         """The expression for the cluster, and from when on it is off because clocks change."""
-        return converted(self.cron, self.zone, self.cluster_zone, now)
+        after = now if self.start is None else max(now, self.start)
+        cron, off_from = converted(self.cron, self.zone, self.cluster_zone, after)
+        ends_before = off_from is not None and self.end is not None and self.end < off_from
+        return cron, None if ends_before else off_from
 
     def next_fires(self, now: datetime, count: int = 3) -> list[datetime]:
         """When the cluster will start the next runs, UTC."""
@@ -122,21 +127,23 @@ def create_schedule(client: Client, schedule: Schedule, *, clock: Callable[[], d
     wanted = _compared(_wanted(schedule, cron, version, experiment_id))
 
     before = named(client, schedule.name)
-    runs = before
+    runs, lost = before, None
     if not any(_compared(settings_of(run)) == wanted for run in before):
-        _make(client, schedule, cron, version, experiment_id)
+        lost = _make(client, schedule, cron, version, experiment_id)
         runs = named(client, schedule.name)
     same = sorted((run for run in runs if _compared(settings_of(run)) == wanted),
                   key=lambda run: (str(run.created_at), run.recurring_run_id))
     if not same:
-        raise KubeflowError(f"schedule {schedule.name!r}", "the settings that were sent",
-                            "others in what the server made", "look at it with relrec schedule show, and "
-                            "delete it with relrec schedule delete")
+        raise lost or KubeflowError(
+            f"schedule {schedule.name!r}", "the settings that were sent", "others in what the server made",
+            "look at it with relrec schedule show, and delete it with relrec schedule delete")
     kept = same[0]  # two callers at once agree on the oldest
     others = [run for run in runs if run.recurring_run_id != kept.recurring_run_id]
     for run in others:
-        set_mode(client, run, fires=False)
-    moved = set_mode(client, kept, fires=not schedule.paused)
+        with unless_gone():
+            set_mode(client, run, fires=False)
+    with _not_taken_away(schedule.name):
+        moved = set_mode(client, kept, fires=not schedule.paused)
     for run in others:
         delete(client, run.recurring_run_id)
     if any(run.recurring_run_id == kept.recurring_run_id for run in before):
@@ -144,11 +151,26 @@ def create_schedule(client: Client, schedule: Schedule, *, clock: Callable[[], d
                 "unchanged" if not moved else "paused" if schedule.paused else "resumed")
     else:
         what = "replaced" if before else "created"
-    return Change(what, get_schedule(client, kept.recurring_run_id, now=now), version)
+    with _not_taken_away(schedule.name):
+        return Change(what, get_schedule(client, kept.recurring_run_id, now=now), version)
+
+
+@contextlib.contextmanager
+def _not_taken_away(name: str) -> Iterator[None]:
+    """Two callers that want different things may each delete what the other one made."""
+    try:
+        yield
+    except KubeflowError as error:
+        if error.status != 404:
+            raise
+        raise KubeflowError(f"schedule {name!r}", "the schedule that was just made", "that it is gone: "
+                            "another call deleted or replaced it at the same time",
+                            "agree on one, and run the command again", status=404) from None
 
 
 def _make(client: Client, schedule: Schedule, cron: Cron, version: PipelineVersion, experiment_id: str
-          ) -> None:
+          ) -> KubeflowError | None:
+    """Make it, without firing. What went wrong if it may be there all the same: the caller looks."""
     submission = schedule.submission
     try:
         with talking(client):
@@ -162,7 +184,9 @@ def _make(client: Client, schedule: Schedule, cron: Cron, version: PipelineVersi
                 service_account=submission.service_account or None)
     except KubeflowError as error:
         if not error.sent:
-            raise  # else it may be there: the caller looks
+            raise
+        return error
+    return None
 
 
 def _wanted(schedule: Schedule, cron: Cron, version: PipelineVersion, experiment_id: str) -> dict[str, Any]:

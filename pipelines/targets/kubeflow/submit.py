@@ -17,7 +17,7 @@ from pipelines.targets.kubeflow.client import Client, talking
 from pipelines.targets.kubeflow.errors import KubeflowError
 from pipelines.targets.kubeflow.listing import pages, predicates
 from pipelines.targets.kubeflow.pipeline_versions import PipelineVersion, ensure_version, version_name
-from pipelines.targets.kubeflow.runs import RunView, get_run, view_of
+from pipelines.targets.kubeflow.runs import RunView, get_run, plain, view_of
 
 #: Prefix of the names of pipelines on the server.
 PREFIX = "relrec-"
@@ -127,7 +127,9 @@ def _made_meanwhile(
         if run.created_at is None or run.created_at < asked_at - timedelta(seconds=30):
             break
         reference = run.pipeline_version_reference
-        if reference is not None and reference.pipeline_version_id == version.version_id:
+        parameters = (run.runtime_config.parameters if run.runtime_config else None) or {}
+        if (reference is not None and reference.pipeline_version_id == version.version_id
+                and plain(parameters) == plain(submission.arguments)):
             found.append(run.run_id)
     return found[0] if len(found) == 1 else None
 
