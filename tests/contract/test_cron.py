@@ -104,6 +104,17 @@ def test_known_expressions(text, six, utc):
     assert converted(parse_cron(text), BERLIN, BERLIN, NOW) == (parse_cron(text), None)
 
 
+def test_a_step_from_a_day_ends_with_saturday_as_in_the_cluster():
+    cron = parse_cron("0 3 * * 5/2")
+    assert (cron.six_fields, cron.fields[4]) == ("0 0 3 * * 5/2", {5})
+    assert parse_cron("0 3 * * 7/2").fields[4] == {0}
+
+
+def test_times_half_an_hour_apart_may_need_two_expressions():
+    with pytest.raises(ConfigError, match="more than one expression"):
+        converted(parse_cron("0,30 9 * * *"), KOLKATA, ZoneInfo("UTC"), NOW)
+
+
 def test_a_time_that_a_day_does_not_have_is_left_out():
     fires = parse_cron("30 2 * * *").fires(BERLIN, datetime(2027, 3, 27, 12, tzinfo=UTC))
     assert next(fires) == datetime(2027, 3, 29, 0, 30, tzinfo=UTC)

@@ -122,8 +122,8 @@ def _field(word: str, index: int, where: str) -> frozenset[int]:
         first, last, step = match.groups()
         try:
             start = low if first is None else _number(first, names)
-            # As the cluster reads it, 5/15 is 5, 20, 35, …
-            stop = (high - (index == 4) if first is None or (step and last is None) else
+            # As the cluster reads it, 5/15 is 5, 20, 35, …, and the week ends with Saturday.
+            stop = (max(start, high - (index == 4)) if first is None or (step and last is None) else
                     _number(last, names) if last is not None else start)
             pace = int(step) if step is not None else 1
         except ValueError:
@@ -226,11 +226,12 @@ def _moved(cron: Cron, minutes: int, zone: ZoneInfo, cluster: ZoneInfo) -> Cron:
     new_minutes = frozenset(moment % 60 for moment in times)
     every_date = len(cron.fields[2]) == 31 and len(cron.fields[3]) == 12
     every_day = _every_day(cron)
-    if len(new_hours) * len(new_minutes) != len(times) or (
-            days != {0} and not every_day and (len(days) > 1 or not every_date)):
+    crosses = days != {0} and not every_day and (len(days) > 1 or not every_date)
+    if crosses or len(new_hours) * len(new_minutes) != len(times):
         raise ConfigError(
             "--timezone", f"times that can be written in {cluster.key}, the zone of the cluster",
-            f"{cron.text!r} in {zone.key}, which crosses midnight there",
+            f"{cron.text!r} in {zone.key}, which "
+            + ("crosses midnight there" if crosses else "takes more than one expression there"),
             f"write the expression for --timezone {cluster.key}, or let the cluster's administrator set "
             "CRON_SCHEDULE_TIMEZONE and pass it as --cluster-timezone")
     weekdays = cron.fields[4] if every_day or days == {0} else frozenset(
