@@ -78,7 +78,7 @@ def backfill_retrain(
     raise typer.Exit(backfill(Asked(
         access=access, dataset=dataset, task=task, start=start, end=end, every=every, model=model, root=root,
         registry=registry,
-        settings=(*(settings or ()), *([f"train.warm_start={warm_start}"] if warm_start else []),
+        settings=(*(settings or ()), *([] if warm_start is None else [f"train.warm_start={warm_start}"]),
                   *(["gate.promote=false"] if no_promote else [])),
         parallel=parallel, any_order=any_order, keep_going=keep_going, discard_artifacts=discard_artifacts,
         runner=runner, containers=tuple(containers or ()), images=images, allow_unpinned=allow_unpinned,

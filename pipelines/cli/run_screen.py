@@ -38,17 +38,18 @@ def submit_and_show(
         RelrecError: A bad setting, or the cluster cannot be reached.
     """
     console = Console(highlight=False)
+    host = access.load().host  # before the data, which may be far away
     submission = submission_of(wanted)
     if dry_run:
         if as_json:
-            print_json({"host": access.load().host, "dry_run": True, **submission.to_json()})
+            print_json({"host": host, "dry_run": True, **submission.to_json()})
         else:
-            _show_plan(console, access.load().host, submission.to_json())
+            _show_plan(console, host, submission.to_json())
         return 0
     client = access.connect()
     if not as_json:
         console.print(f"[bold]retrain[/] {escape(wanted.dataset)} · {escape(wanted.task)} → "
-                      f"{escape(client.connection.host)}", soft_wrap=True)
+                      f"{escape(host)}", soft_wrap=True)
     submitted = submit(client, submission)
     run = submitted.run
     if not as_json:

@@ -142,6 +142,15 @@ def test_dry_run_sends_nothing(relrec, server):
     assert not server.requests
 
 
+def test_a_missing_host_is_told_before_the_data_is_looked_at(relrec, server, monkeypatch):
+    def look(*_):
+        raise AssertionError("checksums were read")
+
+    monkeypatch.setattr("model_core.tables.fingerprint.source_fingerprint", look)
+    monkeypatch.delenv("RELREC_KUBEFLOW_HOST")
+    assert "--host" in relrec(*ASKED, "--allow-unpinned").err
+
+
 def test_secrets_are_in_no_output(relrec, server, tmp_path, monkeypatch):
     canary = "canary-1b44-secret"
     server.tokens = {canary}

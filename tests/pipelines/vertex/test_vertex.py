@@ -13,6 +13,7 @@ import yaml
 
 pytest.importorskip("google.cloud.aiplatform_v1")
 
+from google.auth.exceptions import RefreshError
 from google.cloud import aiplatform_v1 as v1
 from google.protobuf import json_format
 
@@ -24,7 +25,7 @@ from pipelines.resources import PRESETS
 from pipelines.targets.following import follow
 from pipelines.targets.vertex import schedules
 from pipelines.targets.vertex.connection import Clients, VertexPlace, connect
-from pipelines.targets.vertex.errors import VertexError
+from pipelines.targets.vertex.errors import VertexError, talking
 from pipelines.targets.vertex.job import job_id, pipeline_job
 from pipelines.targets.vertex.runs import cancel, get_run, submit
 from tests.pipelines.vertex.service import PARENT, Service, serving
@@ -163,6 +164,13 @@ def test_refusals_say_what_to_do(code, message, service, clients):
         cancel(clients, "retrain-1")
     again = pickle.loads(pickle.dumps(caught.value))
     assert (str(again), again.transient) == (str(caught.value), caught.value.transient)
+
+
+def test_credentials_that_cannot_be_renewed_for_now_may_be_later():
+    for retryable in (True, False):
+        with pytest.raises(VertexError, match="credentials that work") as caught, talking(PARENT):
+            raise RefreshError("no answer", retryable=retryable)
+        assert caught.value.transient is retryable
 
 
 def test_a_schedule_is_made_once_and_changed_by_name(service, clients, text):
