@@ -56,6 +56,9 @@ def create(
 ) -> VertexSchedule:
     """Make a schedule, or change the one of this name; a second call with the same does nothing.
 
+    The service knows no unique names. Of two calls at once the one that made the later schedule
+    takes it away again and changes the earlier one.
+
     Args:
         clients: Connected clients.
         name: Of the schedule.
@@ -99,7 +102,10 @@ def create(
     with talking(place.parent):
         if found is None:
             made = clients.schedules.create_schedule(parent=place.parent, schedule=wanted, timeout=_TIMEOUT_S)
-            return _view(made, "created")
+            found = min([made, *_named(clients, name)], key=_age)
+            if found.name == made.name:
+                return _view(made, "created")
+            _remove(clients, made)
         changed = _differences(found, wanted)
         if not changed:
             return _view(found, "unchanged")
@@ -173,17 +179,30 @@ def delete(clients: Clients, name: str) -> None:
     """
     schedule = _required(clients, name)
     with talking(clients.place.parent):
-        clients.schedules.delete_schedule(name=schedule.name, timeout=_TIMEOUT_S).result(timeout=_TIMEOUT_S)
+        _remove(clients, schedule)
+
+
+def _remove(clients: Clients, schedule: Schedule) -> None:
+    clients.schedules.delete_schedule(name=schedule.name, timeout=_TIMEOUT_S).result(timeout=_TIMEOUT_S)
+
+
+def _age(schedule: Schedule) -> tuple[str, str]:
+    """Sorts the oldest first, for every caller alike."""
+    return str(schedule.create_time or ""), schedule.name
+
+
+def _named(clients: Clients, name: str) -> list[Schedule]:
+    """Those of a name (or ID) that relrec made."""
+    return [schedule for schedule in clients.schedules.list_schedules(
+                parent=clients.place.parent, timeout=_TIMEOUT_S)
+            if _is_ours(schedule) and name in (schedule.display_name, schedule.name.rsplit("/", 1)[-1])]
 
 
 def _find(clients: Clients, name: str, *, required: bool) -> Schedule | None:
     """The schedule of a name (or ID)."""
     place = clients.place
     with talking(place.parent):
-        found = [schedule for schedule in clients.schedules.list_schedules(
-                     parent=place.parent, timeout=_TIMEOUT_S)
-                 if _is_ours(schedule) and (schedule.display_name == name
-                                            or schedule.name.rsplit("/", 1)[-1] == name)]
+        found = _named(clients, name)
     if len(found) > 1:
         ids = ", ".join(schedule.name.rsplit("/", 1)[-1] for schedule in found)
         raise VertexError(f"{place.parent}, schedule {name!r}", "one schedule of this name",

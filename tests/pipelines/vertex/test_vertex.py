@@ -191,6 +191,20 @@ def test_a_schedule_is_made_once_and_changed_by_name(service, clients, text):
     assert job.runtime_config.parameter_values["seed"] == 9
 
 
+def test_two_calls_at_once_leave_the_older_schedule(service, clients, text):
+    make = service.create_schedule
+
+    def another_first(request):
+        service.create_schedule = make
+        create(clients, text, cron="30 4 * * *")
+        return make(request)
+
+    service.create_schedule = another_first
+    assert create(clients, text).change == "changed"
+    (schedule,) = service.schedules.values()
+    assert (schedule.name, schedule.cron) == (f"{PARENT}/schedules/1000", "TZ=Europe/Berlin 0 3 * * *")
+
+
 def test_schedules_are_listed_paused_resumed_deleted(service, clients, text):
     for name in ("weekly", "nightly", "hourly"):  # more than one page
         schedules.create(clients, name, text, ARGUMENTS, cron="0 3 * * *")
