@@ -72,6 +72,7 @@ class Series:
         dataset, task: What is learned.
         settings: ``section.key=value``, beside the defaults.
         first: First date, UTC seconds: where the warm models descend from.
+        every_days: From one date to the next.
         work: Folder.
     """
 
@@ -79,6 +80,7 @@ class Series:
     task: str
     settings: tuple[str, ...]
     first: int
+    every_days: int
     work: Path
 
     @cached_property
@@ -90,13 +92,14 @@ class Series:
         return self.work / f"{Path(self.dataset).name}-{source_fingerprint(self.dataset, self.task)[:12]}"
 
     def key(self, date: int, side: str) -> str:
-        """What makes two runs the same; a warm one also depends on where its line began."""
+        """What makes two runs the same; a warm one also depends on the line that it is of."""
         config = self.config.model_dump(mode="json", include=set(SEEN))
         if side == "cold":
             config["train"] = {name: value for name, value in config["train"].items()
                                if not name.startswith("warm_")}
         return json.dumps([str(self.folder.name), self.task, side, date,
-                           None if side == "cold" else self.first, config], sort_keys=True)
+                           None if side == "cold" else [self.first, self.every_days], config],
+                          sort_keys=True)
 
     def trained(self, key: str) -> Path:
         """Where the checkpoint of a run is."""
@@ -228,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         first, last = (parse_as_of(text, required=True) for text in (args.first, args.last))
         assert first is not None
         assert last is not None
-        series = Series(args.dataset, args.task, tuple(args.set), first, args.work)
+        series = Series(args.dataset, args.task, tuple(args.set), first, args.every_days, args.work)
         run_series(series, range(first, last + 1, args.every_days * DAY_S), args.sides, args.out)
     except ConfigError as error:
         parser.error(str(error))

@@ -207,8 +207,12 @@ class TrainConfig(Section):
     warm_epochs: int = Field(4, ge=1, description="Most epochs of a warm start, in place of epochs.")
     warm_patience: int = Field(2, ge=1, description="The same for patience.")
     warm_learning_rate: float = Field(1e-3, gt=0, description="The same for learning_rate.")
+    warm_shrink: float = Field(
+        0.7, gt=0, le=1, description="Share of the champion's weights that a warm start keeps, the rest are "
+                                     "initial ones; 1 keeps all, and overfits within some nights."
+    )
     warm_windows: int | None = Field(
-        8, ge=1, description="A warm start trains on the newest label windows only; all when unset."
+        None, ge=1, description="A warm start trains on the newest label windows only; all when unset."
     )
     checkpoint_every_steps: int = Field(
         50, ge=1, description="Steps between resume states; more where writing one takes long."

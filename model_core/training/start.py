@@ -37,6 +37,7 @@ class Start:
         summary: What became of the champion's items and columns (``Transfer.summary``).
         champion: The champion's record; None for a cold start.
         selected: Weights of the champion that know no label of the validation window.
+        shrink: Share of the champion's weights that is kept (``train.warm_shrink``).
     """
 
     version: str | None = None
@@ -45,6 +46,7 @@ class Start:
     summary: Mapping[str, Any] | None = None
     champion: ChampionRecord | None = None
     selected: Mapping[str, Tensor] | None = None
+    shrink: float = 1.0
 
     @property
     def is_warm(self) -> bool:
@@ -61,6 +63,12 @@ class Start:
     ) -> ContextGNN:
         """The model before its first step.
 
+        A warm one has ``shrink`` times the champion's weights plus the rest of initial ones. A
+        model that is trained on and on from where it stood learns the same labels night after
+        night and soon generalises worse than a fresh one; with a share of its weights drawn anew
+        it does not, and still needs few epochs (shrink and perturb: Ash and Adams 2020, arXiv
+        1910.08475; here the perturbation is the model's own initialisation).
+
         Args:
             schema, config: Of the model.
             seed: Of initial weights; the caller's random state is left as it was.
@@ -75,7 +83,10 @@ class Start:
             if weights == "final" or state is None:
                 assert self.champion.bundle_dir is not None
                 state = transfer(self.champion.bundle_dir, graph, weights=weights, seed=seed).state
-            model.load_state_dict(state)
+            with torch.no_grad():
+                for name, initial in model.named_parameters():
+                    initial.lerp_(state[name], self.shrink)
+            model.load_state_dict({**state, **dict(model.named_parameters())})
         return model
 
 
@@ -114,7 +125,8 @@ def start_from(
         _check_settings(moved.config, model_config, champion)
     except ArtifactError as error:
         return Start(reason=f"champion {champion.version}: expected {error.expected}, found {error.found}")
-    return Start(champion.version, moved.digest, None, moved.summary(), champion, moved.state)
+    return Start(champion.version, moved.digest, None, moved.summary(), champion, moved.state,
+                 train_config.warm_shrink)
 
 
 def _check_window(bundle: Bundle, split: Split) -> None:

@@ -41,14 +41,15 @@ def without_network(checkpoint, graph, split, config, out):
     return Bundle.open(write_bundle(checkpoint, graph, split, out))
 
 
-def test_cold_models_do_not_depend_on_warm_settings_or_the_first_date(tmp_path, demo_dataset):
-    def series(first, *settings):
-        return Series(str(demo_dataset), DEMO_TASK, settings, first, tmp_path)
+def test_cold_models_depend_neither_on_warm_settings_nor_on_the_line_of_dates(tmp_path, demo_dataset):
+    def series(first, every_days, *settings):
+        return Series(str(demo_dataset), DEMO_TASK, settings, first, every_days, tmp_path)
 
-    one, other = series(0), series(DAY_S, "train.warm_epochs=9")
-    assert one.key(5, "cold") == other.key(5, "cold")
-    assert one.key(5, "warm") != other.key(5, "warm")
-    assert one.registry.store.root != other.registry.store.root
+    one = series(0, 1)
+    for other in (series(0, 1, "train.warm_epochs=9"), series(DAY_S, 1), series(0, 2)):
+        assert one.key(5, "cold") == other.key(5, "cold")
+        assert one.key(5, "warm") != other.key(5, "warm")
+        assert one.registry.store.root != other.registry.store.root
 
 
 def note(date, side, test_map, wall_s, champion=None):

@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from model_core.graph.schema import GraphSchema
 from model_core.records import write_record
 from model_core.storage.champion import KIND, SCHEMA_VERSION, ChampionRecord
 from model_core.training.identity import run_digest
 from model_core.training.progress import SilentProgress
-from model_core.training.start import start_from, warm_digest
+from model_core.training.start import Start, start_from, warm_digest
 from tests.training.champions import write_bundle
 from tests.training.runs import MODEL, TRAIN, run
 from tests.training.test_transfer import changed
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 REFIT = TRAIN.model_copy(update={"refit": True})
 WARM = REFIT.model_copy(update={"warm_start": "champion", "warm_epochs": 2, "warm_patience": 9,
-                                "warm_learning_rate": 0.003})
+                                "warm_learning_rate": 0.003, "warm_shrink": 1})
 
 
 def champion_record(folder, checkpoint, graph, split, state="loaded", **files):
@@ -83,6 +84,25 @@ def test_it_begins_with_what_the_champion_knew_and_says_so(inputs, champion, tmp
     assert start["carried_over"]["items"] == {"kept": 20, "new": 0, "gone": 0, "gone_keys": []}
     assert "warm start from champion 20200101-abc" in notes
     assert theirs.meta["start"] is None
+
+
+@pytest.mark.parametrize("weights_of", ["selected", "final"])
+def test_a_share_of_the_weights_is_drawn_anew(inputs, champion, weights_of):
+    graph, split, _ = inputs
+    schema, config = GraphSchema.of(graph), MODEL.model_copy(update={"num_layers": 2})
+
+    def begins(seed, shrink):
+        start = start_from(champion[0], graph, split, config, WARM.model_copy(update={"warm_shrink": shrink}))
+        return start.model(schema, config, seed, graph, weights_of).state_dict()
+
+    theirs, initial = begins(0, 1), Start().model(schema, config, 0, graph, weights_of).state_dict()
+    assert_same(theirs, weights(champion[1], "weights" if weights_of == "final" else "selected"))
+    mixed, buffers = begins(0, 0.7), {"prior.mean", "prior.scale", "far_shift"}
+    for name, weight in mixed.items():
+        wanted = theirs[name] if name in buffers else 0.7 * theirs[name] + 0.3 * initial[name]
+        torch.testing.assert_close(weight, wanted, msg=name)
+    assert_same(mixed, begins(0, 0.7))
+    assert not torch.equal(mixed["seed_vector"], begins(1, 0.7)["seed_vector"])
 
 
 def test_weights_keep_the_scale_that_they_were_trained_with(inputs, champion, tmp_path):
