@@ -86,8 +86,7 @@ def _column(name: str, kind: str, target: str | None, values: pa.ChunkedArray) -
         return entry
     if kind == "number":
         bounds = pc.min_max(known)
-        entry |= {"min": bounds["min"].as_py(), "max": bounds["max"].as_py(),
-                  "mean": float(np.mean(known.to_numpy(), dtype=np.float64))}
+        entry |= {"min": bounds["min"].as_py(), "max": bounds["max"].as_py(), "mean": _mean(known.to_numpy())}
         return entry
     if kind in ("time", "datetime"):
         bounds = pc.min_max(known)
@@ -100,6 +99,15 @@ def _column(name: str, kind: str, target: str | None, values: pa.ChunkedArray) -
         top = table.sort_by([("count", "descending"), ("value", "ascending")]).slice(0, NUM_TOP_VALUES)
         entry["top"] = [[_short(row["value"]), row["count"]] for row in top.to_pylist()]
     return entry
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of finite numbers, whose sum need not be finite."""
+    with np.errstate(over="ignore"):
+        mean = float(np.mean(values, dtype=np.float64))
+    if not np.isfinite(mean):
+        mean = float(np.sum(values / len(values), dtype=np.float64))
+    return mean
 
 
 def _short(value: Any) -> str:
