@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from components._images import ROLES, Pins, image, is_pinned
 from model_core.errors import ConfigError
 from model_core.records import write_atomically
@@ -126,6 +128,17 @@ def pipeline_yaml(
 ) -> str:
     """The text that ``compile_pipeline`` writes."""
     return images.apply(_compiled(make_pipeline(name, resources)), name)
+
+
+def documents_of(text: str) -> list[Any]:
+    """The YAML documents of a compiled pipeline: its specification, then what single platforms add.
+
+    Parsed by libyaml where PyYAML has it, which takes a tenth of the time.
+
+    Raises:
+        yaml.YAMLError: The text is no YAML.
+    """
+    return list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 def _compiled(what: Any) -> str:

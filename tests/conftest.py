@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compiled_once import compiled_once
 from tests.storage.doubles.fixtures import (  # noqa: F401
     gcs,
     gcs_uri,
@@ -33,6 +34,12 @@ def _ctrl_c_counts() -> None:
     """A shell starts what it puts in the background with SIGINT ignored, and Python leaves it so."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_once() -> Iterator[None]:
+    with compiled_once():
+        yield
 
 
 @pytest.fixture(scope="session")

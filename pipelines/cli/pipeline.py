@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.compiling import STEPS, pipeline_yaml
+from pipelines.compiling import STEPS, documents_of, pipeline_yaml
 from pipelines.resources import ResourceProfile, StepResources, load_profile
 
 
@@ -21,7 +20,7 @@ def show_pipeline(name: str, resources: str) -> None:
         ConfigError: No such pipeline or profile.
     """
     profile = load_profile(resources, STEPS)
-    spec = next(yaml.safe_load_all(pipeline_yaml(name, resources=profile)))
+    spec = documents_of(pipeline_yaml(name, resources=profile))[0]
     tasks = spec["root"]["dag"]["tasks"]
     console = Console(highlight=False)
     console.print(f"[bold]{escape(name)}[/], resources {escape(resources)}", soft_wrap=True)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-import yaml as yaml_format
 from kfp import local
 
 from components._images import image
 from model_core.errors import RelrecError
+from pipelines.compiling import documents_of
 from pipelines.targets import containers
 from pipelines.targets.containers import ContainerSettings
 from pipelines.targets.engine import connect, has_gpu, has_image, require_images
@@ -186,7 +186,7 @@ class Containers:
 
 
 def _images_of(yaml: Path) -> list[str]:
-    specification = next(yaml_format.safe_load_all(yaml.read_text(encoding="utf-8")))
+    specification = documents_of(yaml.read_text(encoding="utf-8"))[0]
     return [executor["container"]["image"]
             for executor in specification["deploymentSpec"]["executors"].values() if "container" in executor]
 

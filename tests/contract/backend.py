@@ -346,7 +346,7 @@ def _value(entry: Any, key: str) -> Any:
 def checked_yaml(text: str) -> dict[str, Any]:
     """Both documents of a compiled pipeline, refused where they do not fit the protocol."""
     try:
-        documents = list(yaml.safe_load_all(text))
+        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
         json_format.ParseDict(documents[0], PipelineSpec())
         for document in documents[1:]:
             json_format.ParseDict(document, PlatformSpec())

@@ -17,13 +17,13 @@ from model_core.storage.opening import open_store
 from model_core.storage.registry import Registry
 from model_core.tables.demo import DEMO_TASK
 from pipelines.cli.main import app
-from pipelines.compiling import STEPS
+from pipelines.compiling import STEPS, documents_of
 from pipelines.targets import process
 from pipelines.targets.logical_date import SCHEDULE_TIME
-from tests.contract.forked_steps import run_forked
+from tests.steps_in_process import steps_in_process
 
 SMALL = [
-    "model.name=two_tower",  # the smallest graph to export, which is what takes the time
+    "model.name=two_tower", "model.num_layers=1",  # little to export, which is what takes the time
     "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1", "model.num_neighbors=8",
     "train.epochs=3", "train.max_steps_per_epoch=20", "train.batch_size=64", "train.refit=false",
     "train.learning_rate=0.01", "evaluate.num_bootstrap=100", "queue.size=256",
@@ -54,7 +54,7 @@ class Cluster:
             text = self.due(text, run.scheduled_at)
         path = self.root / f"{run_id}.yaml"
         path.write_text(text)
-        declared = next(yaml_of.safe_load_all(text))["root"]["inputDefinitions"]["parameters"]
+        declared = documents_of(text)[0]["root"]["inputDefinitions"]["parameters"]
         given = {name: int(value) if declared[name]["parameterType"] == "NUMBER_INTEGER" else value
                  for name, value in run.runtime_config.parameters.items()}
         self.backend.set_run(run_id, "RUNNING")
@@ -71,7 +71,7 @@ class Cluster:
     @staticmethod
     def due(text, moment):
         """The cluster fills the time in where a task's input is the placeholder and nothing else."""
-        documents = list(yaml_of.safe_load_all(text))
+        documents = documents_of(text)
         filled = 0
         for task in documents[0]["root"]["dag"]["tasks"].values():
             for entry in task["inputs"].get("parameters", {}).values():
@@ -83,13 +83,12 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(process, "_run", run_forked)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def cluster(server, tmp_path):
     found = Cluster(server, tmp_path)
-    yield found
-    for thread in found.threads:
-        thread.join(60)
+    with steps_in_process():
+        yield found
+        for thread in found.threads:
+            thread.join(60)
 
 
 @pytest.fixture

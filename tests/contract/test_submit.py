@@ -9,14 +9,20 @@ import threading
 from dataclasses import replace
 
 import pytest
-import yaml as yaml_of
 from rich.console import Console
 
 from components._images import REPOSITORY, ROLES, Pins, code_digest, image
 from model_core.errors import ConfigError
 from model_core.tables.demo import DEMO_TASK
 from pipelines.cli.run_screen import wait_and_show
-from pipelines.compiling import LOCAL_IMAGES, STEPS, ImageChoice, compile_pipeline, pipeline_yaml
+from pipelines.compiling import (
+    LOCAL_IMAGES,
+    STEPS,
+    ImageChoice,
+    compile_pipeline,
+    documents_of,
+    pipeline_yaml,
+)
 from pipelines.resources import PRESETS
 from pipelines.targets.following import follow
 from pipelines.targets.kubeflow.errors import KubeflowError
@@ -381,7 +387,7 @@ def test_what_is_submitted_is_what_runs_locally(tmp_path):
         submitted = submitted.replace(pins.of(role), image(role))
     assert submitted == local
     assert pipeline_yaml("retrain", LOCAL_IMAGES) == local
-    spec, with_resources = (next(yaml_of.safe_load_all(text)) for text in (
+    spec, with_resources = (documents_of(text)[0] for text in (
         local, pipeline_yaml("retrain", resources=PRESETS["cpu"])))
     for name, task in spec["root"]["dag"]["tasks"].items():
         other = with_resources["root"]["dag"]["tasks"][name]

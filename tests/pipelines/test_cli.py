@@ -3,16 +3,40 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.testing import CliRunner
 
-from pipelines.cli.main import app
-from pipelines.compiling import STEPS
+from pipelines.cli.main import app, main
+from pipelines.compiling import STEPS, documents_of
 
-RELREC = [sys.executable, "-m", "pipelines.cli.main"]
+#: Exit code and what is on stderr.
+Said = tuple[int, str]
+
+
+@pytest.fixture
+def relrec(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
+    """What the console script does, without the start of a process."""
+    def run(*words: str) -> Said:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["relrec", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def relrec_process(tmp_path) -> Callable[..., Said]:
+    def run(*words: str) -> Said:
+        done = subprocess.run([sys.executable, "-m", "pipelines.cli.main", *words], capture_output=True,
+                              text=True, cwd=tmp_path)
+        return done.returncode, done.stderr
+
+    return run
 
 
 def test_a_terminal_without_the_characters_ends_nothing():
@@ -57,14 +81,26 @@ def test_compile_does_not_import_torch(tmp_path):
     (["run", "retrain", "--dataset", "x", "--task", "t", "--runner", "docker", "--docker", "ram=1g"],
      "memory"),
 ])
-def test_mistakes_are_one_line_and_exit_2(arguments, message, tmp_path):
-    done = subprocess.run([*RELREC, *arguments], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert message in done.stderr
-    assert "Fix: " in done.stderr
-    assert not list(tmp_path.rglob("*.parquet"))
+def test_mistakes_are_one_line_and_exit_2(arguments, message, relrec, tmp_path):
+    check_mistake(relrec(*arguments), message, tmp_path)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["run", "retrain", "--dataset", "./nowhere", "--task", "t"], "nowhere"),
+    (["describe", "./nowhere"], "nowhere"),
+])
+def test_no_import_adds_a_line(arguments, message, relrec_process, tmp_path):
+    check_mistake(relrec_process(*arguments), message, tmp_path)
+
+
+def check_mistake(said: Said, message: str, folder: Path) -> None:
+    code, err = said
+    assert code == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert "Fix: " in err
+    assert not list(folder.rglob("*.parquet"))
 
 
 def test_validate_and_describe_show_the_demo(demo_dataset):
@@ -84,10 +120,9 @@ def test_components_export_writes_every_step(tmp_path):
 
 @pytest.mark.parametrize(("resources", "role", "warns"), [
     ("laptop", "gpu", False), ("cpu", "cpu", False), ("small_gpu", "gpu", True)])
-def test_image_and_warning_follow_the_resources(resources, role, warns, tmp_path):
-    done = subprocess.run(
-        [*RELREC, "compile", "retrain", "--allow-unpinned", "--resources", resources, "-o", "r.yaml"],
-        capture_output=True, text=True, cwd=tmp_path, check=True)
-    spec = next(yaml.safe_load_all((tmp_path / "r.yaml").read_text()))
+def test_image_and_warning_follow_the_resources(resources, role, warns, relrec, tmp_path):
+    code, err = relrec("compile", "retrain", "--allow-unpinned", "--resources", resources, "-o", "r.yaml")
+    assert code == 0
+    spec = documents_of((tmp_path / "r.yaml").read_text())[0]
     assert f"relrec-{role}:" in spec["deploymentSpec"]["executors"]["exec-train"]["container"]["image"]
-    assert ("checkpoint_root" in done.stderr) == warns
+    assert ("checkpoint_root" in err) == warns

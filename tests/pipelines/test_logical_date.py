@@ -3,13 +3,12 @@
 import difflib
 
 import pytest
-import yaml
 from google.protobuf import json_format
 from kfp import dsl
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from model_core.errors import ConfigError
-from pipelines.compiling import pipeline_yaml
+from pipelines.compiling import documents_of, pipeline_yaml
 from pipelines.resources import PRESETS
 from pipelines.targets.logical_date import SCHEDULE_TIME, with_schedule_time
 
@@ -21,7 +20,7 @@ def plain(request):
 
 def test_the_schedule_time_is_the_only_difference(plain):
     scheduled = with_schedule_time(plain)
-    before, after = (list(yaml.safe_load_all(text)) for text in (plain, scheduled))
+    before, after = (documents_of(text) for text in (plain, scheduled))
     date = before[0]["root"]["dag"]["tasks"]["ingest"]["inputs"]["parameters"]
     assert date["as_of"] == {"componentInputParameter": "as_of"}
     # What Kubeflow resolves: the constant of a task's input that equals the placeholder exactly.
@@ -33,7 +32,7 @@ def test_the_schedule_time_is_the_only_difference(plain):
 
 
 def test_the_cluster_can_read_it(plain):
-    spec = next(yaml.safe_load_all(with_schedule_time(plain)))
+    spec = documents_of(with_schedule_time(plain))[0]
     parsed = json_format.ParseDict(spec, PipelineSpec())
     value = parsed.root.dag.tasks["ingest"].inputs.parameters["as_of"].runtime_value
     assert value.constant.string_value == SCHEDULE_TIME == dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER
@@ -41,7 +40,7 @@ def test_the_cluster_can_read_it(plain):
 
 def test_no_other_step_is_given_the_date(plain):
     """It would be a second truth; they read it from the artifacts."""
-    tasks = next(yaml.safe_load_all(plain))["root"]["dag"]["tasks"]
+    tasks = documents_of(plain)[0]["root"]["dag"]["tasks"]
     takes = {name for name, task in tasks.items() if any(
         entry.get("componentInputParameter") == "as_of"
         for entry in task["inputs"].get("parameters", {}).values())}

@@ -3,11 +3,10 @@
 import json
 
 import pytest
-import yaml
 
 from model_core.config import RunConfig, parse_overrides
 from model_core.errors import ConfigError
-from pipelines.compiling import PIPELINES, pipeline_yaml
+from pipelines.compiling import PIPELINES, documents_of, pipeline_yaml
 from pipelines.parameters import pipeline_arguments, run_name_of
 
 #: What only a run knows; the rest must come from the settings.
@@ -20,7 +19,7 @@ def arguments(**kwargs):
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_arguments_are_the_parameters_of_the_compiled_pipeline(pipeline):
-    spec = next(yaml.safe_load_all(pipeline_yaml(pipeline)))
+    spec = documents_of(pipeline_yaml(pipeline))[0]
     declared = spec["root"]["inputDefinitions"]["parameters"]
     values = arguments(pipeline=pipeline)
     assert set(values) == set(declared)

@@ -1,15 +1,14 @@
 """Resources of steps: presets, files over presets, and what of it is in the compiled YAML."""
 
 import pytest
-import yaml
 
 from model_core.errors import ConfigError
-from pipelines.compiling import STEPS, pipeline_yaml
+from pipelines.compiling import STEPS, documents_of, pipeline_yaml
 from pipelines.resources import PRESETS, Nodes, ResourceProfile, StepResources, Toleration, load_profile
 
 
 def documents(profile):
-    spec, *platform = yaml.safe_load_all(pipeline_yaml("retrain", resources=profile))
+    spec, *platform = documents_of(pipeline_yaml("retrain", resources=profile))
     executors = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"] if platform else {}
     return spec, executors
 

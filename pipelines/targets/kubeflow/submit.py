@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import kfp_server_api
-import yaml
 
 from model_core.errors import ConfigError
 from model_core.storage.uri import is_remote, parse_location
+from pipelines.compiling import documents_of
 from pipelines.targets.kubeflow.client import Client, talking
 from pipelines.targets.kubeflow.errors import KubeflowError
 from pipelines.targets.kubeflow.listing import pages, predicates
@@ -165,7 +165,7 @@ def check_arguments(text: str, arguments: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: An unknown, missing or wrongly typed parameter.
     """
-    spec = next(yaml.safe_load_all(text))
+    spec = documents_of(text)[0]
     declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     for name, value in arguments.items():
         if name not in declared:

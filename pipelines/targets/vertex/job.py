@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from model_core.errors import ConfigError
+from pipelines.compiling import documents_of
 from pipelines.targets.vertex.connection import VertexPlace
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def pipeline_job(
     from google.cloud import aiplatform_v1
     from google.protobuf import json_format, struct_pb2
 
-    spec, *platforms = yaml.safe_load_all(text)
+    spec, *platforms = documents_of(text)
     _name_accelerators(spec, place.accelerator)
     root = pipeline_root or place.staging_bucket
     if not root.startswith("gs://"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 
 import pytest
@@ -12,8 +11,6 @@ pytest.importorskip("google.cloud.aiplatform_v1")
 
 from model_core.errors import ConfigError
 from pipelines.cli.main import app
-from pipelines.compiling import ImageChoice, pipeline_yaml
-from pipelines.resources import PRESETS, ResourceProfile
 from pipelines.targets.following import follow
 from pipelines.targets.vertex import connection
 from tests.pipelines.vertex.service import PARENT, Service, serving
@@ -23,21 +20,9 @@ COMMAND = ["submit", "retrain", "--target", "vertex", "--project", "my-project",
            "--registry", "gs://bucket/registry", "--allow-unpinned", "--as-of", "2026-02-28"]
 
 
-@functools.cache
-def _compiled(pipeline: str, role: bool, resources: str) -> str:
-    return pipeline_yaml(pipeline, ImageChoice(None, True, role), PRESETS[resources])
-
-
-def compiled(pipeline: str, images: ImageChoice, resources: ResourceProfile) -> str:
-    """As the real one, but each pipeline is compiled once for all tests here."""
-    (name,) = (name for name, preset in PRESETS.items() if preset == resources)
-    return _compiled(pipeline, images.cpu_only, name)
-
-
 @pytest.fixture
 def service(monkeypatch):
     service = Service()
-    monkeypatch.setattr("pipelines.targets.kubeflow.retraining.pipeline_yaml", compiled)
     monkeypatch.setattr("model_core.tables.fingerprint.source_fingerprint", lambda *_: "fingerprint")
     with serving(service) as channel:
         connect = connection.connect

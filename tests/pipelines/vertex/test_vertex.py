@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
-import yaml
 
 pytest.importorskip("google.cloud.aiplatform_v1")
 
@@ -19,7 +18,7 @@ from google.protobuf import json_format
 
 from model_core.config import RunConfig
 from model_core.errors import ConfigError
-from pipelines.compiling import STEPS, ImageChoice, pipeline_yaml
+from pipelines.compiling import STEPS, ImageChoice, documents_of, pipeline_yaml
 from pipelines.parameters import pipeline_arguments
 from pipelines.resources import PRESETS
 from pipelines.targets.following import follow
@@ -69,7 +68,7 @@ def test_the_job_holds_the_pipeline_that_is_run_elsewhere(service, clients, text
     assert job.runtime_config.parameter_values["seed"] == ARGUMENTS["seed"]
     assert job.labels["relrec-task"] == "buy"
     sent = json_format.MessageToDict(v1.PipelineJob.pb(job).pipeline_spec)
-    compiled = next(yaml.safe_load_all(text))
+    compiled = documents_of(text)[0]
     assert set(sent["components"]) == {f"comp-{step.replace('_', '-')}" for step in STEPS}
     for executor in sent["deploymentSpec"]["executors"].values():  # the one thing that is named otherwise
         for key, value in executor["container"].get("resources", {}).get("accelerator", {}).items():
