@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,17 @@ from tests.storage.doubles.fixtures import (  # noqa: F401
 )
 
 _BESIDE_THE_REPO = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n``, unless another ``--dist`` was asked for."""
+    if config.getvalue("dist") != "load":
+        return None
+    from tests.scheduling import ByFile
+
+    config.option.loadscopereorder = False  # the exporting files take longest, and come early
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

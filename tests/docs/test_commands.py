@@ -1,11 +1,8 @@
 """Commands in the docs work as they stand."""
 
 import importlib
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines.cli.main import app
+from tests.command_line import relrec
+from tests.steps_in_process import steps_in_process
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -45,18 +44,18 @@ def commands(page: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda p: p.name)
-def test_commands_run(page, tmp_path):
+def test_commands_run(page, tmp_path, monkeypatch):
     makefile = (ROOT / "Makefile").read_text()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    monkeypatch.chdir(tmp_path)
     for words in commands(page):
         if words[0] == "make":
             assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE), words
             continue
         assert words[0] == "relrec", f"{page.name}: only make and relrec are run here, found {words}"
         extra = next((add for head, add in FASTER.items() if tuple(words[: len(head)]) == head), [])
-        done = subprocess.run([sys.executable, "-m", "pipelines.cli.main", *words[1:], *extra],
-                              cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        with steps_in_process():
+            done = relrec(*words[1:], *extra)
+        assert done.code == 0, f"{words}\n{done.out[-2000:]}\n{done.err[-2000:]}"
 
 
 def shown(page: Path) -> list[str]:

@@ -3,40 +3,20 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli.main import app, main
+from pipelines.cli.main import app
 from pipelines.compiling import STEPS, documents_of
-
-#: Exit code and what is on stderr.
-Said = tuple[int, str]
+from tests.command_line import Said, relrec
 
 
-@pytest.fixture
-def relrec(tmp_path, monkeypatch, capsys) -> Callable[..., Said]:
-    """What the console script does, without the start of a process."""
-    def run(*words: str) -> Said:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["relrec", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, capsys.readouterr().err
-
-    return run
-
-
-@pytest.fixture
-def relrec_process(tmp_path) -> Callable[..., Said]:
-    def run(*words: str) -> Said:
-        done = subprocess.run([sys.executable, "-m", "pipelines.cli.main", *words], capture_output=True,
-                              text=True, cwd=tmp_path)
-        return done.returncode, done.stderr
-
-    return run
+def relrec_process(*words: str) -> Said:
+    done = subprocess.run([sys.executable, "-m", "pipelines.cli.main", *words], capture_output=True,
+                          text=True)
+    return Said(done.returncode, done.stdout, done.stderr)
 
 
 def test_a_terminal_without_the_characters_ends_nothing():
@@ -81,7 +61,8 @@ def test_compile_does_not_import_torch(tmp_path):
     (["run", "retrain", "--dataset", "x", "--task", "t", "--runner", "docker", "--docker", "ram=1g"],
      "memory"),
 ])
-def test_mistakes_are_one_line_and_exit_2(arguments, message, relrec, tmp_path):
+def test_mistakes_are_one_line_and_exit_2(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     check_mistake(relrec(*arguments), message, tmp_path)
 
 
@@ -89,17 +70,17 @@ def test_mistakes_are_one_line_and_exit_2(arguments, message, relrec, tmp_path):
     (["run", "retrain", "--dataset", "./nowhere", "--task", "t"], "nowhere"),
     (["describe", "./nowhere"], "nowhere"),
 ])
-def test_no_import_adds_a_line(arguments, message, relrec_process, tmp_path):
+def test_no_import_adds_a_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     check_mistake(relrec_process(*arguments), message, tmp_path)
 
 
 def check_mistake(said: Said, message: str, folder: Path) -> None:
-    code, err = said
-    assert code == 2
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert message in err
-    assert "Fix: " in err
+    assert said.code == 2
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert message in said.err
+    assert "Fix: " in said.err
     assert not list(folder.rglob("*.parquet"))
 
 
@@ -120,9 +101,10 @@ def test_components_export_writes_every_step(tmp_path):
 
 @pytest.mark.parametrize(("resources", "role", "warns"), [
     ("laptop", "gpu", False), ("cpu", "cpu", False), ("small_gpu", "gpu", True)])
-def test_image_and_warning_follow_the_resources(resources, role, warns, relrec, tmp_path):
-    code, err = relrec("compile", "retrain", "--allow-unpinned", "--resources", resources, "-o", "r.yaml")
-    assert code == 0
+def test_image_and_warning_follow_the_resources(resources, role, warns, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = relrec("compile", "retrain", "--allow-unpinned", "--resources", resources, "-o", "r.yaml")
+    assert said.code == 0, said.err
     spec = documents_of((tmp_path / "r.yaml").read_text())[0]
     assert f"relrec-{role}:" in spec["deploymentSpec"]["executors"]["exec-train"]["container"]["image"]
-    assert ("checkpoint_root" in err) == warns
+    assert ("checkpoint_root" in said.err) == warns

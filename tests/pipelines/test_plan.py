@@ -47,15 +47,22 @@ def test_a_logical_date_is_allowed(demo_dataset):
     assert run(demo_dataset, "--as-of", "2023-05-01").exit_code == 0
 
 
-def test_a_plan_is_kept_until_something_changes(demo_dataset, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def planned(demo_dataset, tmp_path_factory):
+    """A root, and the plan that was made under it."""
+    root = tmp_path_factory.mktemp("root")
+    return root, planning.plan_of_run(str(demo_dataset), DEMO_TASK, None, RunConfig(), "f", root)
+
+
+def test_a_plan_is_kept_until_something_changes(demo_dataset, planned, monkeypatch):
     arguments = (str(demo_dataset), DEMO_TASK, None)
-    first = planning.plan_of_run(*arguments, RunConfig(), "f", tmp_path)
+    root, first = planned
     assert len(first["steps"]) == len(STEPS)
     started = []
     monkeypatch.setattr(planning.subprocess, "run", lambda *a, **k: started.append(a) or 1 / 0)
-    assert planning.plan_of_run(*arguments, RunConfig(), "f", tmp_path) == first
+    assert planning.plan_of_run(*arguments, RunConfig(), "f", root) == first
     with pytest.raises(ZeroDivisionError):
-        planning.plan_of_run(*arguments, RunConfig(), "another", tmp_path)
+        planning.plan_of_run(*arguments, RunConfig(), "another", root)
     assert len(started) == 1
 
 
@@ -73,8 +80,8 @@ def test_durations(seconds, text):
     assert duration(seconds) == text
 
 
-def test_a_run_shows_the_forecast_and_then_both_figures(demo_dataset, tmp_path, capsys):
-    plan = planning.plan_of_run(str(demo_dataset), DEMO_TASK, None, RunConfig(), "f", tmp_path)
+def test_a_run_shows_the_forecast_and_then_both_figures(planned, tmp_path, capsys):
+    _, plan = planned
     console = Console(width=100)
     show_forecast(console, plan)
     assert "estimate: " in capsys.readouterr().out

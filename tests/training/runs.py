@@ -70,10 +70,12 @@ def run(folder: Path, out: Path, model: ModelConfig = MODEL, config: TrainConfig
 
 
 class Announcer(SilentProgress):
-    """Prints every step, so that another process knows when to strike."""
+    """Prints every step, so that another process knows when to strike; it has until stdin is closed."""
 
     def step(self, event) -> None:
         print(f"step {event.step}", flush=True)
+        if event.step == event.total_steps:
+            sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def assert_same_bits(one, other):
 def start(*args):
     return subprocess.Popen(
         [sys.executable, "-m", "tests.training.runs", *map(str, args)], cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 class Interrupted(Exception):
