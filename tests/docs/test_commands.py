@@ -27,7 +27,7 @@ FASTER = {
     ("relrec", "run", "retrain"): [
         part for setting in (
             "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1",
-            "model.num_neighbors=8", "train.epochs=1", "train.max_steps_per_epoch=2",
+            "model.num_layers=1", "model.num_neighbors=8", "train.epochs=1", "train.max_steps_per_epoch=2",
             "evaluate.num_bootstrap=20", "queue.size=256", "export.num_parity_users=16",
         ) for part in ("--set", setting)
     ],

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from model_core.config import RunConfig, parse_overrides
 from model_core.errors import ConfigError
 from model_core.logical_date import parse_as_of
+from model_core.serving.bundle import Bundle
 from model_core.split.seeds import Split
 from model_core.storage.registry import Registry
 from model_core.tables.demo import DEMO_TASK
@@ -204,9 +206,16 @@ def test_failure_is_told_and_the_next_run_resumes_there(finished, demo_dataset, 
     assert cached_steps(mended) == CACHEABLE - {"publish"}
 
 
-def test_changed_setting_reruns_only_what_depends_on_it(finished, demo_dataset):
-    root, _ = finished
+def test_changed_setting_reruns_only_what_depends_on_it(finished, demo_dataset, monkeypatch):
+    root, first = finished
+
+    def export(checkpoint, graph, split, config, out, *, metrics):
+        """The export takes long and is not the subject: that it is started is."""
+        return Bundle.open(shutil.copytree(first["artifacts"]["bundle"], out))
+
+    monkeypatch.setattr("model_core.export.bundle.export_bundle", export)
     changed = run(request(demo_dataset, root, "evaluate.num_bootstrap=21"))
     cached = {step["name"]: step["cached"] for step in changed["steps"]}
     assert all(cached[name] for name in STEPS[:STEPS.index("evaluate")] if name in CACHEABLE)
     assert not cached["evaluate"]
+    assert not cached["export_onnx"]
