@@ -24,7 +24,7 @@ from tests.steps_in_process import steps_in_process
 
 SMALL = [
     "model.name=two_tower", "model.num_layers=1",  # little to export, which is what takes the time
-    "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1", "model.num_neighbors=8",
+    "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=0", "model.num_neighbors=8",
     "train.epochs=3", "train.max_steps_per_epoch=20", "train.batch_size=64", "train.refit=false",
     "train.learning_rate=0.01", "evaluate.num_bootstrap=100", "queue.size=256",
     "export.num_parity_users=16", "split.num_train_windows=4",

@@ -22,7 +22,7 @@ from pipelines.runs import RunRequest, lock_root, run_locally
 from tests.steps_in_process import steps_in_process
 
 SMALL = [
-    "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=1", "model.num_neighbors=8",
+    "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=0", "model.num_neighbors=8",
     "train.epochs=1", "train.max_steps_per_epoch=2", "train.batch_size=64",
     "evaluate.num_bootstrap=20", "queue.size=256", "export.num_parity_users=16",
     "split.num_train_windows=4", "gate.min_baseline_gain=-1",
