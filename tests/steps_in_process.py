@@ -18,7 +18,7 @@ from pipelines.targets import process
 
 @contextmanager
 def steps_in_process() -> Iterator[None]:
-    """For the time of a ``with``, local runs start no processes; memory and logs are not to be had."""
+    """For the time of a ``with``, steps start no processes; memory and logs are not to be had."""
     with mock.patch.object(process, "_run", _run):
         yield
 
