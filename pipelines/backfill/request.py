@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from model_core.errors import ConfigError
 from model_core.storage.registry import Registry
 from pipelines.backfill.dates import LogicalDate
 from pipelines.backfill.engine import Listener, run_dates
-from pipelines.backfill.outcome import DateRunner
+from pipelines.backfill.outcome import DateRunner, Outcome
 from pipelines.backfill.page import write_results
 from pipelines.backfill.state import STATE_FILE, BackfillState, run_key
 from pipelines.runs import lock_root
@@ -99,7 +99,7 @@ def plan_backfill(backfill: Backfill, fingerprint: str) -> tuple[BackfillState, 
 def run_backfill(
     backfill: Backfill, fingerprint: str, runner: DateRunner, listener: Listener, *, keep_going: bool = False
 ) -> list[Mapping[str, Any]]:
-    """Run what is not done yet and write the results, also where it is interrupted.
+    """Run what is not done yet; page and table are written as each date ends.
 
     Args:
         backfill: What to run.
@@ -118,6 +118,11 @@ def run_backfill(
     with lock_root(backfill.root):
         state, todo = plan_backfill(backfill, fingerprint)
         state.write()
+
+        def write() -> None:
+            write_results(backfill.root, backfill.facts, state.of(backfill.dates))
+
+        listener = _Writing(listener, write)
         try:
             again = backfill.parallel > 1 and backfill.config.gate.promote
             run_dates(todo, runner, state, listener, parallel=backfill.parallel,
@@ -127,6 +132,20 @@ def run_backfill(
                 lost = [date for date in todo if state.entry(date)["status"] == "failed"]
                 run_dates(lost, runner, state, listener, keep_going=keep_going)
         finally:
-            entries = state.of(backfill.dates)
-            write_results(backfill.root, backfill.facts, entries)
-    return list(entries)
+            write()
+    return list(state.of(backfill.dates))
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Writes the results before it passes on that a date has ended."""
+
+    told: Listener
+    write: Callable[[], None]
+
+    def started(self, date: LogicalDate) -> None:
+        self.told.started(date)
+
+    def ended(self, date: LogicalDate, outcome: Outcome, *, num_left: int) -> None:
+        self.write()
+        self.told.ended(date, outcome, num_left=num_left)

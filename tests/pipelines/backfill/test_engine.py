@@ -100,6 +100,17 @@ def test_keep_going(backfill):
     assert "the loss is not finite" in (backfill.root / PAGE_FILE).read_text()
 
 
+def test_page_and_table_grow_with_every_date(backfill):
+    done = []
+
+    class Looks(Told):
+        def ended(self, date, outcome, *, num_left):
+            done.append((backfill.root / TABLE_FILE).read_text().count(",done"))
+
+    run_backfill(backfill, "f", FakeRunner(backfill.registry), Looks())
+    assert done == [1, 2, 3, 4, 5]
+
+
 def test_some_at_once(tmp_path):
     backfill = backfill_of(tmp_path, DATES, parallel=3, any_order=True)
     runner = FakeRunner(backfill.registry)
