@@ -26,7 +26,7 @@ FASTER = {
     ("relrec", "dataset", "demo"): ["--scale", "0.1"],
     ("relrec", "run", "retrain"): [
         part for setting in (
-            "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=0",
+            "model.name=two_tower", "model.channels=16", "model.embedding_dim=8", "model.encoder_blocks=0",
             "model.num_layers=1", "model.num_neighbors=8", "train.epochs=1", "train.max_steps_per_epoch=2",
             "evaluate.num_bootstrap=20", "queue.size=256", "export.num_parity_users=16",
         ) for part in ("--set", setting)

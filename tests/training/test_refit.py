@@ -95,10 +95,15 @@ class StopAt(SilentProgress):
             raise InterruptedError
 
 
+@pytest.fixture(scope="module")
+def whole(inputs, tmp_path_factory):
+    torch.set_num_threads(1)
+    return run(None, tmp_path_factory.mktemp("whole") / "c", inputs=inputs, config=REFIT)
+
+
 @pytest.mark.parametrize("last", [5, 18, 19, 25])
-def test_interrupted_anywhere_it_ends_with_the_same_bits(inputs, tmp_path, last):
+def test_interrupted_anywhere_it_ends_with_the_same_bits(inputs, whole, tmp_path, last):
     """18 steps in three epochs, then 8 a epoch once more."""
-    whole = run(None, tmp_path / "w", inputs=inputs, config=REFIT)
     options = {"inputs": inputs, "config": REFIT, "state_dir": tmp_path / "s"}
     with pytest.raises(InterruptedError):
         run(None, tmp_path / "c", progress=StopAt(last), **options)
