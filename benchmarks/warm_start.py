@@ -7,8 +7,8 @@
 Every logical date is trained cold, and warm from the model of the date before, which began
 the same way (the first one is cold). ``carried`` is that model of the date before, carried
 over and not trained: what not retraining costs. All are measured by MAP at the task's k on the
-test rows of the date, the whole catalogue, no mask. Seconds are those of training, with its
-counting, validation and refit, and nothing else. The series always promotes, so that it
+test rows of the date, the whole catalogue, no mask. Seconds are processor seconds of training, with
+its counting, validation and refit, and nothing else. The series always promotes, so that it
 measures warm starts and not the gate.
 
 Records lie under ``--work``. Every finished side of a date adds one line to

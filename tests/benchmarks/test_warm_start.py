@@ -63,5 +63,7 @@ def test_the_summary_leaves_out_the_cold_beginning():
              note("2020-01-03", "cold", 0.2, 100), note("2020-01-03", "warm", 0.23, 15, "w")]
     text = markdown(notes, ["a=1"], "By hand.", "plot.svg")
     assert "Over 2 dates that began warm: MAP warm minus cold +0.0200" in text
-    assert "Training took 0.20 of the cold seconds" in text
+    assert "Training took 0.20 of the cold processor time" in text
     assert figures(notes).count("<polyline") == 4
+    assert figures([each for each in notes if (each["date"], each["side"]) != (
+        parse_as_of("2020-01-02"), "cold")]).count("<polyline") == 2, "no line across what was not measured"
