@@ -112,12 +112,13 @@ def _panel(dates: Mapping[int, Mapping[str, Mapping[str, Any]]], title: str, fig
         parts.append(f'<text x="{at(date, low)[0]:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle" '
                      f'fill="#333">{datetime.fromtimestamp(date, UTC):%m-%d}</text>')
     for number, (side, points) in enumerate(values.items()):
-        place = [at(*point) for point in points]
-        for line in _without_gaps(list(dates), dict(zip([date for date, _ in points], place, strict=True))):
+        place = {date: at(date, value) for date, value in points}
+        for line in _without_gaps(list(dates), place):
             joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
             parts.append(
                 f'<polyline points="{joined}" fill="none" stroke="{COLORS[side]}" stroke-width="2"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{COLORS[side]}"/>' for x, y in place]
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{COLORS[side]}"/>'
+                  for x, y in place.values()]
         parts.append(f'<text x="{LEFT + 70 * number}" y="{HEIGHT - 8}" fill="{COLORS[side]}">{side}</text>')
     return "".join(parts)
 
