@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,14 +48,11 @@ def build_profile(checked: Checked) -> dict[str, Any]:
 
 def render_profile(profile: dict[str, Any]) -> str:
     """The profile as one self-contained HTML page."""
-    from jinja2 import Environment
+    from model_core.pages import template
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["time"] = text
-    environment.filters["day"] = lambda seconds: text(seconds)[:10]
-    environment.filters["plain"] = _plain
-    template = files("model_core.tables").joinpath("profile.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(profile)
+    page = template(Path(__file__).with_name("profile.html.j2"),
+                    time=text, day=lambda seconds: text(seconds)[:10], plain=_plain)
+    return page.render(profile)
 
 
 def _table(table: CheckedTable, min_time: int, max_time: int) -> dict[str, Any]:
