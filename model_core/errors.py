@@ -6,6 +6,16 @@ expected, what was found and how to fix it. Invariants of our own code use
 """
 
 
+def one_line(said: object) -> str:
+    """What another library's error says, to be quoted: one line, at most 300 characters, no full stop.
+
+    Example:
+        >>> one_line(ValueError("no such\\n  column."))
+        'no such column'
+    """
+    return " ".join(str(said).split())[:300].rstrip(".")
+
+
 class RelrecError(Exception):
     """Base of all errors meant for a person to read.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_core.errors import DataError
+from model_core.errors import DataError, one_line
 from model_core.tables.columns import plain, to_event_time
 from model_core.tables.cutting import check_as_of, column_range, span
 from model_core.tables.findings import Findings
@@ -41,7 +41,7 @@ def _range(path: Path, table: str, column: str) -> tuple[int, ...]:
         values = pq.ParquetFile(path).read(columns=[column]).column(column)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DataError(str(path), f"a parquet file with the time column {column!r}",
-                        " ".join(str(error).split())[:300].rstrip("."),
+                        one_line(error),
                         "run relrec validate to see what is wrong") from error
     if not len(values):
         return ()

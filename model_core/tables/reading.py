@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_core.errors import DataError
+from model_core.errors import DataError, one_line
 from model_core.tables.columns import plain, to_event_time, to_feature, to_fkey, to_pkey
 from model_core.tables.findings import Findings
 from model_core.tables.relbench import Source
@@ -60,8 +60,7 @@ def read_parquet(path: Path) -> pa.Table:
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError, ValueError) as error:
-        problem = " ".join(str(error).split())[:300].rstrip(".")
-        raise DataError(str(path), "a whole, readable parquet file", problem,
+        raise DataError(str(path), "a whole, readable parquet file", one_line(error),
                         "write or copy the file again, and check its permissions") from error
     return table.replace_schema_metadata(None)
 
@@ -156,7 +155,7 @@ def _check_table(
             else:
                 columns[column], kinds[column] = to_feature(values, where, count)
         except pa.ArrowException as error:
-            raise DataError(where, "values of one plain type", " ".join(str(error).split())[:300].rstrip("."),
+            raise DataError(where, "values of one plain type", one_line(error),
                             "write the column again with a plain type") from error
     schema = TableSchema(name, spec.pkey, spec.time_col, dict(spec.fkeys), kinds, table.num_rows)
     return CheckedTable(schema, pa.table(columns), {}, dict(spec.fkeys))

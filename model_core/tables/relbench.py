@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_core.errors import DataError
+from model_core.errors import DataError, one_line
 from model_core.storage.uri import is_remote, local_path
 from model_core.tables.manifest import (
     MANIFEST_FILE,
@@ -215,7 +215,7 @@ def _resolve(dataset: str, tables: bool) -> tuple[Path, bool]:
     except Exception as error:  # whatever the Hub client raises, the user needs one message
         raise DataError(
             f"dataset {dataset!r}", "a local folder or a dataset on the Hub",
-            f"neither ({type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')})",
+            f"neither ({type(error).__name__}: {one_line(error)})",
             "check the spelling and the network, or pass a local folder",
         ) from error
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from model_core.errors import DataError
+from model_core.errors import DataError, one_line
 from model_core.tables.columns import TIMESTAMP
 from model_core.tables.findings import Findings
 from model_core.tables.labels import Catalogue, canonical_labels
@@ -216,7 +216,7 @@ class LabelQuery:
                             "write a single query that returns the label rows")
 
     def _explain(self, error: Exception, duckdb) -> DataError:
-        message = " ".join(str(error).split())[:300].rstrip(".")
+        message = one_line(error)
         expected, fix = {
             duckdb.ParserException: ("valid DuckDB SQL", "correct the query"),
             duckdb.PermissionException: (

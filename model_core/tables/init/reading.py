@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from model_core.errors import DataError
+from model_core.errors import DataError, one_line
 from model_core.tables.init.columns import Column, odd_values, read_columns
 from model_core.tables.init.csv_rows import MAX_SHOWN, ROW, BadRow, CsvTable, lines_of, stage_csv
 from model_core.tables.init.files import TableFiles, find_tables
@@ -114,7 +114,7 @@ def _join_parts(workspace: Workspace, files: TableFiles, out: Path) -> None:
         workspace.connection.execute(
             f"COPY (SELECT * EXCLUDE ({ROW}) FROM {relation}) TO {literal(out)} (FORMAT parquet)")
     except duckdb.DataError as error:
-        problem = " ".join(str(error).partition("\n")[0].split())[:300].rstrip(".")
+        problem = one_line(str(error).partition("\n")[0])
         raise DataError(str(files.paths[0].parent), "part files with columns of one type", problem,
                         "write the parts alike, or keep those that are") from error
 

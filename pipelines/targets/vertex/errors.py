@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from model_core.errors import one_line
 from pipelines.targets.following import ServiceError
 
 
@@ -44,11 +45,11 @@ def talking(where: str) -> Iterator[None]:
                           "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS"
                           ) from error
     except GoogleAuthError as error:
-        raise VertexError(where, "credentials that work", short(error),
+        raise VertexError(where, "credentials that work", one_line(error),
                           "run gcloud auth application-default login again",
                           transient=error.retryable) from error
     except exceptions.RetryError as error:
-        raise VertexError(where, "an answer of Vertex AI", short(error), "try again later",
+        raise VertexError(where, "an answer of Vertex AI", one_line(error), "try again later",
                           transient=True) from error
     except exceptions.GoogleAPICallError as error:
         raise _refused(where, error) from error
@@ -77,9 +78,4 @@ def _refused(where: str, error: Exception) -> VertexError:
         if isinstance(error, kind):
             expected, fix, transient = meaning
             break
-    return VertexError(where, expected, short(error), fix, transient=transient)
-
-
-def short(error: Exception) -> str:
-    """What an error says, as one line of bounded length."""
-    return " ".join(str(error).split())[:300].rstrip(".")
+    return VertexError(where, expected, one_line(error), fix, transient=transient)

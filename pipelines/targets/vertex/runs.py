@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from model_core.errors import one_line
 from pipelines.targets.vertex.connection import Clients
-from pipelines.targets.vertex.errors import VertexError, short, talking
+from pipelines.targets.vertex.errors import VertexError, talking
 from pipelines.targets.vertex.job import job_id, pipeline_job
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def submit(
             except (exceptions.ServiceUnavailable, exceptions.DeadlineExceeded) as error:
                 if attempt == 2:
                     raise VertexError(
-                        place.parent, "an answer of Vertex AI", short(error),
+                        place.parent, "an answer of Vertex AI", one_line(error),
                         f"look for the job {chosen} in the console before trying again: it may have started",
                         transient=True) from error
             except exceptions.AlreadyExists:
