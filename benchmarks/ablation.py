@@ -87,6 +87,8 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "no item-kNN": ("no candidates or features by item-kNN", ("model.num_similar=0",)),
     "no columns in priors": ("no features by what users alike take or the user's taste in columns",
                              ("model.prior_columns=false",)),
+    "no values in priors": ("no features by the number columns of the user's events",
+                            ("model.prior_values=false",)),
     "no item bias": ("no learned logit per item", ("model.item_bias=false",)),
     "all rows alike": ("training rows do not fade with age", ("train.recency_half_life=null",)),
     "no refit": ("the weights from before it; only where a later window is measured too",

@@ -7,6 +7,7 @@ from model_core.config import GraphConfig, ModelConfig, QueueConfig, SplitConfig
 from model_core.graph.build import build_graph
 from model_core.negatives.build import build_negative_queue
 from model_core.priors.build import make_priors
+from model_core.priors.event_values import value_columns
 from model_core.split.temporal import temporal_split
 from model_core.tables.snapshot import Snapshot
 from model_core.training.progress import SilentProgress
@@ -37,7 +38,8 @@ def differ(one, other) -> bool:
 
 def candidates(graph, split, time: int, columns: bool = True):
     """Pair priors of every entity at a time, as in evaluation and serving."""
-    priors = make_priors(graph, split.window_s, MODEL.num_similar, MODEL.num_popular, columns=columns)
+    priors = make_priors(graph, split.window_s, MODEL.num_similar, MODEL.num_popular, columns=columns,
+                         values=value_columns(graph) if columns else ())
     entity = np.arange(graph.num_entities)
     return priors(entity, np.full(len(entity), time))
 
@@ -84,6 +86,6 @@ def test_the_canary_can_die(demo_snapshot, tmp_path):
     _, other, _, _, other_graph = learn(Snapshot.open(tmp_path / "shuffled"), tmp_path / "other", "full")
     assert differ(weights, other)
     assert not torch.equal(weights["prior.mean"], other["prior.mean"])
-    # Ranges of columns know all rows of the training period, counts only those before the seed.
+    # Ranges and scales of columns know all rows of the training period, counts only those before the seed.
     assert same(*(candidates(g, split, early, columns=False) for g in (graph, other_graph)))
     assert not same(*(candidates(g, split, demo_snapshot.val_time) for g in (graph, other_graph)))

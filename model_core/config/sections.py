@@ -141,6 +141,10 @@ class ModelConfig(Section):
         True, description="Pair priors also read the columns of both tables: what users alike take, and "
                           "which values the user's own items have."
     )
+    prior_values: bool = Field(
+        True, description="Pair priors also read the number columns of event rows (at most 4): quantity, "
+                          "price, rating of what the user took of the item."
+    )
     prior_hidden: int = Field(64, ge=1, description="Width of the pair prior's hidden layers.")
     prior_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the pair prior.")
     num_similar: int = Field(80, ge=0, description="Item-kNN candidates (and neighbours) of the pair prior.")

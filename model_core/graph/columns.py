@@ -27,11 +27,10 @@ import pyarrow.compute as pc
 
 from model_core.config import GraphConfig
 from model_core.graph.bags import hash_text
+from model_core.graph.temporal_graph import MISSING
 from model_core.tables.snapshot import Snapshot
 
 CLIP = 10.0
-#: Behind the name of a number column: its flag of missing values.
-MISSING = ":missing"
 SECONDS_PER_YEAR = 365.25 * 86_400
 
 #: A string column is a category only if its values occur this often or more on average.

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from model_core.graph.columns import MISSING, SECONDS_PER_YEAR
+from model_core.graph.columns import SECONDS_PER_YEAR
 from model_core.graph.schema import TableFeatures
-from model_core.graph.temporal_graph import TemporalGraph
+from model_core.graph.temporal_graph import MISSING, TemporalGraph
 
 #: A column of which the one standardisation is so many times wider than the other is not the same.
 MAX_STRETCH = 1e4

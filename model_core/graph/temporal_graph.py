@@ -24,6 +24,9 @@ KIND, SCHEMA_VERSION = "graph", 2
 #: Time of a row without time: before everything, so always visible.
 UNTIMED = int(np.iinfo(np.int64).min)
 
+#: Behind the name of a number column: its flag of missing values.
+MISSING = ":missing"
+
 ArrayT = TypeVar("ArrayT")
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from model_core.planning.machine import DEFAULT_SPEED, MachineSpeed
 from model_core.planning.workload import MAX_SCORES, Workload
 from model_core.priors.columns import MAX_COLUMNS
+from model_core.priors.event_values import MAX_VALUES
 from model_core.priors.features import FEATURES
 
 MB = 10**6
@@ -150,7 +151,8 @@ def _prior_bytes(work: Workload) -> float:
         work.facts.task.entity_table, work.facts.task.item_table))
     columns = [min(table.num_number + table.num_category, MAX_COLUMNS) for table in (entity, item)]
     lifts = 1 + 2 * columns[0] + columns[1] if work.config.model.prior_columns else 0
-    return (12 + lifts) * INT * work.num_interactions + 2 * nearest
+    values = 3 * MAX_VALUES if work.config.model.prior_values else 0
+    return (12 + lifts + values) * INT * work.num_interactions + 2 * nearest
 
 
 def _item_bytes(work: Workload) -> dict[str, float]:

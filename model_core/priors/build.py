@@ -23,6 +23,7 @@ def make_priors(
     num_popular: int,
     snapshot_times: Sequence[int] | None = None,
     columns: bool = True,
+    values: Sequence[str | None] = (),
 ) -> PairPriors:
     """Index a graph's interactions.
 
@@ -34,10 +35,11 @@ def make_priors(
         snapshot_times: When item-item similarity may be computed (``thinned``); None: at
             every seed time that is asked for.
         columns: Whether the columns of both tables are read.
+        values: Columns of event rows that are read.
     """
     neighbors = CoInteraction(graph.interactions.to_numpy(), graph.num_entities, graph.num_items,
                               num_similar, snapshot_times)
-    return PairPriors.of(graph, neighbors, window_s, num_similar, num_popular, columns)
+    return PairPriors.of(graph, neighbors, window_s, num_similar, num_popular, columns, values)
 
 
 def most_snapshots(num_known_items: int, num_similar: int) -> int:

@@ -12,6 +12,7 @@ top of them starts from what is hard to beat.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,13 @@ import numpy as np
 
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.priors.columns import COLUMN_FEATURES, ColumnLifts
+from model_core.priors.event_values import event_values
 from model_core.priors.events import EventIndex
 from model_core.priors.keys import distinct_keys
 from model_core.priors.knn import KNN_FEATURES, knn_scores
 from model_core.priors.neighbors import NeighborSource
 from model_core.priors.past import PAIR_FEATURES, USER_FEATURES, Past
+from model_core.priors.values import VALUE_FEATURES, ValuePriors
 
 #: Widths of counting windows, in label windows.
 ITEM_WINDOWS = (0.25, 1.0, 2.0, 4.0, 16.0)
@@ -33,7 +36,8 @@ ITEM_FEATURES = (
     "item_age_first", "item_trend_short", "item_trend_long", "item_users",
     "item_repeat_share",
 )
-FEATURES = PAIR_FEATURES + KNN_FEATURES + COLUMN_FEATURES + ITEM_FEATURES + USER_FEATURES
+FEATURES = (PAIR_FEATURES + VALUE_FEATURES + KNN_FEATURES + COLUMN_FEATURES + ITEM_FEATURES
+            + USER_FEATURES)
 
 #: Moments whose popular items are remembered.
 MAX_KEPT_TIMES = 4_096
@@ -67,6 +71,7 @@ class PairPriors:
         events: All interactions; none later than a seed's time is used for it.
         neighbors: Item-item similarity at given times.
         columns: What the columns of both tables say of a pair; None: their features are 0.
+        values: What the columns of the user's events with an item say; None: their features are 0.
         window_s: Label window Δ of the task, seconds.
         num_similar: Candidates by item-kNN.
         num_popular: Candidates by popularity in (t - Δ, t].
@@ -74,21 +79,29 @@ class PairPriors:
 
     def __init__(
         self, events: EventIndex, neighbors: NeighborSource, columns: ColumnLifts | None,
-        window_s: int, num_similar: int = 80, num_popular: int = 60,
+        values: ValuePriors | None, window_s: int, num_similar: int = 80, num_popular: int = 60,
     ) -> None:
         self.events, self.neighbors, self.window_s = events, neighbors, window_s
-        self.columns = columns
+        self.columns, self.values = columns, values
         self.num_similar, self.num_popular = num_similar, num_popular
         self._popular: dict[int, np.ndarray] = {}
 
     @classmethod
     def of(
         cls, graph: TemporalGraph[Any], neighbors: NeighborSource, window_s: int, num_similar: int,
-        num_popular: int, columns: bool,
+        num_popular: int, columns: bool, values: Sequence[str | None],
     ) -> PairPriors:
-        """On a graph with numpy arrays or tensors; ``columns``: whether those of both tables are read."""
+        """On a graph with numpy arrays or tensors.
+
+        Args:
+            graph, neighbors, window_s, num_similar, num_popular: See ``PairPriors``.
+            columns: Whether the columns of both tables are read.
+            values: Columns of event rows that are read (``event_values.value_columns``), one per slot.
+        """
         lifts = ColumnLifts.of(graph, window_s) if columns else None
-        return cls(EventIndex.of(graph), neighbors, lifts, window_s, num_similar, num_popular)
+        of_events = ValuePriors(
+            graph.interactions.to_numpy(), event_values(graph, values)) if any(values) else None
+        return cls(EventIndex.of(graph), neighbors, lifts, of_events, window_s, num_similar, num_popular)
 
     def __call__(self, entity: np.ndarray, time: np.ndarray) -> Candidates:
         """Candidates of every seed.
@@ -108,10 +121,13 @@ class PairPriors:
         seed, item = key // num_items, key % num_items
 
         feature = np.zeros((len(key), len(FEATURES)), dtype=np.float32)
-        ends = np.cumsum([len(PAIR_FEATURES), len(KNN_FEATURES), len(COLUMN_FEATURES),
-                          len(ITEM_FEATURES)])
-        pair, near, lifts, about_item, about_user = np.split(feature, ends, axis=1)
-        pair[np.searchsorted(key, past.pair)] = past.pair_features()
+        ends = np.cumsum([len(PAIR_FEATURES), len(VALUE_FEATURES), len(KNN_FEATURES),
+                          len(COLUMN_FEATURES), len(ITEM_FEATURES)])
+        pair, values, near, lifts, about_item, about_user = np.split(feature, ends, axis=1)
+        met = np.searchsorted(key, past.pair)
+        pair[met] = past.pair_features()
+        if self.values is not None:
+            values[met] = self.values(past, self.events, time)
         near[:] = knn.features(key, seed, past.num_distinct, num_items)
         if self.columns is not None:
             lifts[:] = self.columns(past, entity, time, seed, item)

@@ -42,6 +42,8 @@ class Past:
         start = np.maximum(start, stop - MAX_EVENTS)
         self.num_seeds = len(entity)
         self.seed, position = flat_ranges(start, stop)
+        #: Where the events lie among those of all entities, by (entity, time).
+        self.position = position
         item, when = events.entity_item[position], events.entity_time[position]
         self.age = (time[self.seed] - when) / float(window_s)
         #: Whether an event has another time than the one before it of the same seed.

@@ -20,7 +20,7 @@ from model_core.priors.features import PairPriors
 from model_core.priors.neighbors import ItemNeighbors
 from model_core.records import Record, open_record
 
-KIND, SCHEMA_VERSION = "bundle", 4
+KIND, SCHEMA_VERSION = "bundle", 5
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Bundle:
         item_id: int64 [num_items], primary key of every catalogue row.
         neighbors: Item-item similarity as of the newest times the bundle knows; None for a
             model without pair priors.
-        prior_settings: Arguments of ``PairPriors.of``: window_s, num_similar, num_popular, columns.
+        prior_settings: Arguments of ``PairPriors.of``: window_s, num_similar, num_popular,
+            columns, values.
         parity: The proof: users compared, largest score difference, and so on.
     """
 
@@ -90,7 +91,7 @@ class Bundle:
     def priors(self, graph: TemporalGraph[np.ndarray]) -> PairPriors | None:
         """Candidate pairs on a graph, which may hold newer events than the bundle.
 
-        Own counts, popularity and what columns say are then as new as the graph, item-item
+        Own counts, popularity, values and what columns say are then as new as the graph, item-item
         similarity is that of the bundle.
         """
         neighbors = self.neighbors

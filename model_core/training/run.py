@@ -18,6 +18,7 @@ from model_core.models.contextgnn.model import ContextGNN
 from model_core.models.scorer import MAX_READOUT_BYTES, ModelScorer
 from model_core.negatives.queue import NegativeQueue
 from model_core.priors.build import make_priors, most_snapshots, thinned
+from model_core.priors.event_values import value_columns
 from model_core.priors.features import PairPriors
 from model_core.sampling.neighbors import fan_out_for
 from model_core.sampling.seed_batches import MAX_KEPT_BYTES
@@ -85,7 +86,8 @@ class TrainingRun:
         if uses_priors:
             settings = {"window_s": split.window_s, "num_similar": model_config.num_similar,
                         "num_popular": model_config.num_popular,
-                        "columns": model_config.prior_columns}
+                        "columns": model_config.prior_columns,
+                        "values": list(value_columns(graph)) if model_config.prior_values else []}
             most = most_snapshots(
                 len(np.unique(graph.interactions.item)), model_config.num_similar)
             moments = [*thinned(split.train.time, most).tolist(), split.val_time]

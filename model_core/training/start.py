@@ -14,6 +14,7 @@ from model_core.errors import ArtifactError
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.contextgnn.model import ContextGNN
+from model_core.priors.event_values import value_columns
 from model_core.serving.bundle import Bundle
 from model_core.split.seeds import Split
 from model_core.storage.champion import ChampionRecord
@@ -123,6 +124,7 @@ def start_from(
             check_labels(bundle, graph, "final")
         moved = transfer(champion.bundle_dir, graph, weights="selected", seed=train_config.seed)
         _check_settings(moved.config, model_config, champion)
+        _check_values(bundle, graph, model_config)
     except ArtifactError as error:
         return Start(reason=f"champion {champion.version}: expected {error.expected}, found {error.found}")
     return Start(champion.version, moved.digest, None, moved.summary(), champion, moved.state,
@@ -133,6 +135,16 @@ def _check_window(bundle: Bundle, split: Split) -> None:
     known = bundle.record.meta["times"]["window_s"]
     if known != split.window_s:
         raise ArtifactError("champion", f"a label window of {split.window_s} s", f"{known} s",
+                            "train without a champion")
+
+
+def _check_values(bundle: Bundle, graph: TemporalGraph[Any], config: ModelConfig) -> None:
+    """The pair prior has learned what stands in which slot."""
+    if bundle.neighbors is None:
+        return
+    known, ours = bundle.prior_settings["values"], list(value_columns(graph)) if config.prior_values else []
+    if known != ours:
+        raise ArtifactError("champion", f"pair priors that read the event columns {ours}", repr(known),
                             "train without a champion")
 
 

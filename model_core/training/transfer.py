@@ -166,8 +166,15 @@ def champion_scorer(
     return ModelScorer(
         model.to(device).eval(), graph, bundle.fan_out, device=device, strategy=moved.config.strategy,
         nodes_per_seed=bundle.record.meta["nodes_per_seed"],
-        priors=make_priors(graph, **bundle.prior_settings) if model.prior is not None else None,
+        priors=make_priors(graph, **_prior_settings(bundle, moved)) if model.prior is not None else None,
     )
+
+
+def _prior_settings(bundle: Bundle, moved: Transfer) -> dict[str, Any]:
+    """Without the values that the two graphs encode in different ways: they count as not there."""
+    changed = {f"{table}.{column}" for table, change in moved.columns.items() for column in change.changed}
+    settings = dict(bundle.prior_settings)
+    return settings | {"values": [None if name in changed else name for name in settings["values"]]}
 
 
 def check_labels(bundle: Bundle, graph: TemporalGraph[Any], weights: WhichWeights) -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from model_core.graph.columns import MISSING
 from model_core.graph.encodings import TableEncodings
 from model_core.graph.schema import TableFeatures
+from model_core.graph.temporal_graph import MISSING
 from model_core.models.contextgnn.encoder import TableEncoder
 
 Weights = Mapping[str, Tensor]

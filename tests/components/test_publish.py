@@ -10,7 +10,7 @@ from components.publish.__main__ import publish
 from model_core.errors import RegistryError
 from model_core.evaluation.record import Report, Verdict
 from model_core.records import open_record, write_record
-from model_core.serving.bundle import Bundle
+from model_core.serving.bundle import KIND, SCHEMA_VERSION, Bundle
 from model_core.storage.pointer import logical_seconds
 from model_core.storage.registry import Registry
 from model_core.watch.record import DataWatch
@@ -27,11 +27,11 @@ def step(tmp_path, monkeypatch):
     monkeypatch.setattr(DataWatch, "open", lambda *_, **__: SimpleNamespace(
         statistics_file=tmp_path / "statistics.json"))
     monkeypatch.setattr(Bundle, "open", lambda path: SimpleNamespace(
-        record=open_record(path, "bundle", 4, "digest")))
+        record=open_record(path, KIND, SCHEMA_VERSION, "digest")))
 
     def run(date, champion=None, **changes):
         bundle = tmp_path / "bundles" / date
-        with write_record(bundle, "bundle", 4) as (folder, meta):
+        with write_record(bundle, KIND, SCHEMA_VERSION) as (folder, meta):
             (folder / "config.json").write_text(json.dumps({"date": date}))
             meta.update({"digests": DIGESTS, "parity": PARITY} | changes)
         monkeypatch.setattr(Report, "open", lambda *_, **__: SimpleNamespace(

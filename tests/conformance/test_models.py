@@ -15,6 +15,7 @@ from model_core.models import MODELS
 from model_core.models.scorer import ModelScorer
 from model_core.negatives.build import build_negative_queue
 from model_core.priors.build import make_priors
+from model_core.priors.event_values import value_columns
 from model_core.training.checkpoint import Checkpoint, build_model, write_checkpoint
 from model_core.training.progress import SilentProgress
 from model_core.training.state import weights_of
@@ -204,7 +205,7 @@ def test_checkpoint_round_trip(case, tmp_path):
     graph, config, model = case
     settings = None if model.prior is None else {
         "window_s": NOW // 5, "num_similar": config.num_similar, "num_popular": config.num_popular,
-        "columns": config.prior_columns}
+        "columns": config.prior_columns, "values": list(value_columns(graph))}
     write_checkpoint(
         tmp_path / "c", weights=weights_of(model), model_config=config, train_config=TRAIN,
         schema=GraphSchema.of(graph), fan_out=[8, 4, 2], curves=[],

@@ -274,7 +274,7 @@ def test_alarms_of_the_data_stand_in_the_way(world, tmp_path, monkeypatch):
 def bundle(**changes):
     meta = {"digests": {"weights": "w" * 64, "graph": "g" * 64, "split": "s" * 64},
             "parity": {"num_users": 3, "largest_difference": 1e-6, "tolerance": 1e-4}}
-    return Record(SimpleNamespace(), "bundle", 4, meta | changes, {}, "d")
+    return Record(SimpleNamespace(), "bundle", 5, meta | changes, {}, "d")
 
 
 PROMOTE = Verdict(True, "Promoted: it is better.", "m", "b", "map", 10, "test", "none", 0.1, 0.05, 0.2)

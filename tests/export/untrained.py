@@ -10,6 +10,7 @@ import torch
 from model_core.config import ModelConfig, TrainConfig
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import KIND, SCHEMA_VERSION, TemporalGraph
+from model_core.priors.event_values import value_columns
 from model_core.records import write_record
 from model_core.split.seeds import Split
 from model_core.training.checkpoint import Checkpoint, build_model, write_checkpoint
@@ -97,4 +98,4 @@ def untrained(
         schema=schema, fan_out=fan_out, curves=[],
         training={"nodes_per_seed": 100.0, "refit": None, "priors": None if model.prior is None else {
             "window_s": 10 * DAY, "num_similar": config.num_similar, "num_popular": config.num_popular,
-            "columns": config.prior_columns}})
+            "columns": config.prior_columns, "values": list(value_columns(graph))}})

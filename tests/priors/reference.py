@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.priors.worlds import Event, Seed, code_columns, ordered
+from tests.priors.worlds import Event, Seed, code_columns, event_values, ordered
 
 
 def neighbors(
@@ -109,6 +109,31 @@ def pair_features(past: Past, item: int) -> dict[str, float]:
            for h in (0.5, 2, 8, 32)},
         **{f"pair_count_window_{w}": math.log1p(sum(age < w for age in ages)) for w in (1, 4)},
     }
+
+
+def value_features(
+    events: Sequence[Event], seed: Seed, item: int, max_events: int = 10**9
+) -> dict[str, float]:
+    """Newest value of the pair, and its mean above that of the user (+ 2 zeros) and the item (+ 5 zeros)."""
+    entity, time = seed
+    of_event = event_values(ordered(events))
+    known = [event for event in of_event if event[2] <= time]
+    own = [event for event in known if event[0] == entity][-max_events:]
+    found = {}
+    for slot in range(4):
+        def values(of: Sequence[Event], slot: int = slot) -> list[float]:
+            pairs = [of_event[event][slot] if slot < 2 else math.nan for event in of]
+            return [value for value in pairs if not math.isnan(value)]
+
+        pair = values([event for event in own if event[1] == item])
+        user, everybody = values(own), values([event for event in known if event[1] == item])
+        mean = sum(pair) / max(len(pair), 1)
+        found |= {
+            f"value_{slot + 1}_last": pair[-1] if pair else 0.0,
+            f"value_{slot + 1}_above_user": mean - sum(user) / (len(user) + 2) if pair else 0.0,
+            f"value_{slot + 1}_above_item": mean - sum(everybody) / (len(everybody) + 5) if pair else 0.0,
+        }
+    return found
 
 
 def knn_features(past: Past, item: int, near: dict, max_items: int = 256) -> dict[str, float]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from model_core.graph.temporal_graph import Interactions
 from model_core.priors import features
 from model_core.priors.build import make_priors, thinned
+from model_core.priors.event_values import value_columns
 from model_core.priors.features import FEATURES, Candidates
 from tests.factories import DAY, Rows, make_graph
 from tests.priors.worlds import (
@@ -21,8 +22,10 @@ from tests.priors.worlds import (
     ask,
     assert_equal,
     code_columns,
+    event_values,
     make,
     of_seed,
+    ordered,
 )
 
 TIME = st.integers(-8, 45)
@@ -116,19 +119,23 @@ def test_of_a_graph_in_both_forms(tmp_path):
     rng = np.random.default_rng(0)
     rows = np.unique(rng.integers(0, [NUM_ENTITIES, NUM_ITEMS, 100], (60, 3)), axis=0)
     events = [(int(u), int(i), int(t) * DAY) for u, i, t in rows]
-    user, item, time = np.array(sorted(events, key=lambda event: event[2])).T
+    by_time = sorted(events, key=lambda event: event[2])
+    user, item, time = np.array(by_time).T
+    of_event = event_values(ordered(events), gaps=False)
+    number = np.array([of_event[event] for event in by_time])
     graph = make_graph(
         {
             "users": Rows(NUM_ENTITIES, category=np.stack(code_columns(NUM_ENTITIES), axis=1)),
             "items": Rows(NUM_ITEMS, category=np.stack(code_columns(NUM_ITEMS), axis=1)),
             "events": Rows(len(events), time, {
-                "user_id": ("users", user), "item_id": ("items", item)}),
+                "user_id": ("users", user), "item_id": ("items", item)}, number),
         }, "users", "items", events)
     seeds = [(0, 50 * DAY), (3, 99 * DAY)]
-    expected = ask(make(events, 10 * DAY), seeds)
+    expected = ask(make(events, 10 * DAY, gaps=False), seeds)
     assert len(expected.item)
     for either in (graph, graph.to_torch()):
-        assert_equal(ask(make_priors(either, 10 * DAY, 3, 2), seeds), expected)
+        priors = make_priors(either, 10 * DAY, 3, 2, values=value_columns(either))
+        assert_equal(ask(priors, seeds), expected)
     assert isinstance(graph.to_torch().interactions, Interactions)
 
 

@@ -48,6 +48,7 @@ def check(events, seeds, window_s, num_similar=3, num_popular=2, max_events=10**
         for item, row in zip(mine.item.tolist(), mine.feature, strict=True):
             expected = {
                 **reference.pair_features(past, item),
+                **reference.value_features(events, (entity, time), item, max_events),
                 **reference.knn_features(past, item, near, max_items),
                 **reference.column_features(
                     events, past, (entity, time), item, window_s,

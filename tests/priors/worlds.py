@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from model_core.priors.co_interaction import CoInteraction
 from model_core.priors.columns import ColumnLifts
 from model_core.priors.events import EventIndex
 from model_core.priors.features import Candidates, PairPriors
+from model_core.priors.values import ValuePriors
 
 NUM_ENTITIES, NUM_ITEMS = 4, 6
 Event = tuple[int, int, int]  # entity, item, time
@@ -41,18 +43,34 @@ def code_columns(num_rows: int) -> list[np.ndarray]:
     return [row % 2, row // 2]
 
 
+def event_values(events: Sequence[Event], gaps: bool = True) -> dict[Event, tuple[float, float]]:
+    """Two values of every event; shifted times change none. Gaps: some have one alone, or none."""
+    first = min((time for _, _, time in events), default=0)
+    found = {}
+    for entity, item, time in events:
+        age = time - first
+        one, other = (7 * entity + 5 * item + 3 * age) % 11 - 5, (entity + 3 * item + 5 * age) % 7 - 3
+        has_one = not gaps or age % 5 < 4
+        has_other = not gaps or (has_one and age % 3 < 2)
+        found[entity, item, time] = one / 4 if has_one else math.nan, other / 3 if has_other else math.nan
+    return found
+
+
 def make(
     events: Iterable[Event], window_s: int = 10, num_similar: int = 3, num_popular: int = 2,
     allowed: Sequence[int] | None = None, num_entities: int = NUM_ENTITIES, num_items: int = NUM_ITEMS,
+    gaps: bool = True,
 ) -> PairPriors:
     rows = interactions(events)
     near = CoInteraction(rows, num_entities, num_items, num_similar, allowed)
     lifts = ColumnLifts(
         rows, code_columns(num_entities), code_columns(num_items),
         np.full(num_entities, UNTIMED), num_items, window_s)
+    of_event = event_values(ordered(events), gaps)
+    values = np.array([of_event[event] for event in ordered(events)], dtype=np.float32).reshape(-1, 2)
     return PairPriors(
-        EventIndex.build(rows, num_entities, num_items), near, lifts, window_s, num_similar,
-        num_popular)
+        EventIndex.build(rows, num_entities, num_items), near, lifts, ValuePriors(rows, values), window_s,
+        num_similar, num_popular)
 
 
 def ask(priors: PairPriors, seeds: Sequence[Seed]) -> Candidates:

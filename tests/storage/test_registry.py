@@ -5,6 +5,7 @@ import pytest
 
 from model_core.errors import ArtifactError, RegistryError
 from model_core.records import write_record
+from model_core.serving.bundle import KIND, SCHEMA_VERSION
 from model_core.storage.local import LocalStore
 from model_core.storage.registry import Registry
 
@@ -13,7 +14,7 @@ NO = {"promote": False, "reason": "worse than popularity"}
 
 
 def bundle(tmp_path, name):
-    with write_record(tmp_path / "bundles" / name, "bundle", 4) as (folder, meta):
+    with write_record(tmp_path / "bundles" / name, KIND, SCHEMA_VERSION) as (folder, meta):
         (folder / "model.onnx").write_text(name)
         meta["name"] = name
     return tmp_path / "bundles" / name
