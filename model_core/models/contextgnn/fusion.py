@@ -72,22 +72,48 @@ def two_level(
         group).
     """
     tower, gate = tower.float(), gate.float()  # a partition in bfloat16 does not sum to 1
-    flat = torch.zeros_like(tower).reshape(-1)
-    member = torch.zeros_like(flat)
-    for kind in pairs:
-        place = _place(kind, tower)
-        flat = flat.scatter_add(0, place, kind.score.to(tower.dtype))
-        member = member.scatter(0, place, torch.ones_like(kind.score, dtype=tower.dtype))
-    is_near = member.reshape(tower.shape) > 0
-    gone = is_near
+    place = torch.cat([_place(kind, tower) for kind in pairs])
+    seed, item = (torch.cat([getattr(kind, part) for kind in pairs]) for part in ("seed", "item"))
+    near, times = _summed(torch.cat([kind.score.float() for kind in pairs]), place, tower.numel())
+    near = near + (near_bias.index_select(0, item) if near_bias.ndim == 1 else near_bias.reshape(-1)[place])
+    far, exists = tower, None
     if absent is not None:
-        is_near, gone = is_near & ~absent, is_near | absent
-    near = (flat.reshape(tower.shape) + near_bias).masked_fill(~is_near, ABSENT)
-    far = tower.masked_fill(gone, ABSENT)
-    some = is_near.any(dim=1, keepdim=True) if has_near is None else has_near
+        far, exists = tower.masked_fill(absent, ABSENT), ~absent.reshape(-1)[place]
+        near = near.masked_fill(~exists, ABSENT)
+    # Few items of a row are near: they are counted one by one, and only the others as whole rows.
+    far = far.reshape(-1).scatter(0, place, ABSENT).reshape(tower.shape)
+    num_rows = tower.shape[0]  # not len: that is a constant in an exported model
+    some = _has_any(seed, exists, num_rows) if has_near is None else has_near
     to_near, to_far = logsigmoid(gate), torch.where(some, logsigmoid(-gate) - far_shift, 0.0)
+    of_row = to_near.squeeze(1) - _log_partition(near, times, seed, num_rows)
+    near = near + of_row.index_select(0, seed)
+    if exists is not None:
+        near = near.masked_fill(~exists, ABSENT)
     # Not logsumexp: where most of a row is absent its exp underflows, which is slow on a CPU.
-    return torch.where(is_near, log_softmax(near, dim=1) + to_near, log_softmax(far, dim=1) + to_far)
+    scores = (log_softmax(far, dim=1) + to_far).reshape(-1)
+    # A place that two kinds name gets its score in two halves, and so does each its gradient.
+    return scores.scatter_(0, place, 0.0).scatter_add_(0, place, near / times).reshape(tower.shape)
+
+
+def _summed(score: Tensor, place: Tensor, num_places: int) -> tuple[Tensor, Tensor]:
+    """The sum of all scores at the place of each, and how many these are, float [M] both."""
+    total = score.new_zeros(num_places).scatter_add_(0, place, score)
+    times = score.new_zeros(num_places).scatter_add_(0, place, torch.ones_like(score))
+    return total.index_select(0, place), times.index_select(0, place)
+
+
+def _log_partition(score: Tensor, times: Tensor, seed: Tensor, num_rows: int) -> Tensor:
+    """Log of the sum of exp over the distinct places of every row, float [B]."""
+    top = score.new_full((num_rows,), ABSENT).scatter_reduce(0, seed, score.detach(), "amax")
+    share = (score - top.index_select(0, seed)).exp() / times
+    total = score.new_zeros(num_rows).scatter_add_(0, seed, share)
+    return top + total.clamp_min(torch.finfo(score.dtype).tiny).log()
+
+
+def _has_any(seed: Tensor, exists: Tensor | None, num_rows: int) -> Tensor:
+    """Rows with near items that exist, bool [B, 1]."""
+    one = torch.ones_like(seed) if exists is None else exists.to(seed.dtype)
+    return (seed.new_zeros(num_rows).scatter_add_(0, seed, one) > 0)[:, None]
 
 
 def _place(pairs: PairScores, tower: Tensor) -> Tensor:
