@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ def make_priors(
     snapshot_times: Sequence[int] | None = None,
     columns: bool = True,
     values: Sequence[str | None] = (),
+    value_scales: Mapping[str, tuple[float, float]] | None = None,
 ) -> PairPriors:
     """Index a graph's interactions.
 
@@ -36,10 +37,12 @@ def make_priors(
             every seed time that is asked for.
         columns: Whether the columns of both tables are read.
         values: Columns of event rows that are read.
+        value_scales: Theirs, where another graph's are wanted.
     """
     neighbors = CoInteraction(graph.interactions.to_numpy(), graph.num_entities, graph.num_items,
                               num_similar, snapshot_times)
-    return PairPriors.of(graph, neighbors, window_s, num_similar, num_popular, columns, values)
+    return PairPriors.of(graph, neighbors, window_s, num_similar, num_popular, columns, values,
+                         value_scales)
 
 
 def most_snapshots(num_known_items: int, num_similar: int) -> int:

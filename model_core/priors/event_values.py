@@ -8,7 +8,7 @@ belongs to one user and one item, and its columns are values of that event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,16 @@ def value_columns(graph: TemporalGraph[Any]) -> tuple[str, ...]:
     return tuple(names[:MAX_VALUES])
 
 
-def event_values(graph: TemporalGraph[Any], names: Sequence[str | None]) -> np.ndarray:
+def event_values(
+    graph: TemporalGraph[Any], names: Sequence[str | None],
+    scales: Mapping[str, tuple[float, float]] | None = None,
+) -> np.ndarray:
     """Values of every interaction.
 
     Args:
         graph: With numpy arrays or tensors.
         names: From ``value_columns``, perhaps of another graph; None for no column.
+        scales: Name to (a, c): its values are a · value + c instead, as another graph has them.
 
     Returns:
         float32 [m, len(names)], rows as in ``graph.interactions``: the mean over the event rows of an
@@ -59,7 +63,8 @@ def event_values(graph: TemporalGraph[Any], names: Sequence[str | None]) -> np.n
                 total[:, part] += np.bincount(place, weights=value, minlength=num_events)
         known = count > 0
         for part, slot in enumerate(slots):
-            values[known, slot] = total[known, part] * UNIT / count[known]
+            factor, offset = (scales or {}).get(str(names[slot]), (1.0, 0.0))
+            values[known, slot] = factor * (total[known, part] * UNIT / count[known]) + offset
     return values
 
 

@@ -12,7 +12,7 @@ top of them starts from what is hard to beat.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,7 @@ class PairPriors:
     def of(
         cls, graph: TemporalGraph[Any], neighbors: NeighborSource, window_s: int, num_similar: int,
         num_popular: int, columns: bool, values: Sequence[str | None],
+        value_scales: Mapping[str, tuple[float, float]] | None = None,
     ) -> PairPriors:
         """On a graph with numpy arrays or tensors.
 
@@ -97,10 +98,11 @@ class PairPriors:
             graph, neighbors, window_s, num_similar, num_popular: See ``PairPriors``.
             columns: Whether the columns of both tables are read.
             values: Columns of event rows that are read (``event_values.value_columns``), one per slot.
+            value_scales: Theirs, where another graph's are wanted (``event_values``).
         """
         lifts = ColumnLifts.of(graph, window_s) if columns else None
         of_events = ValuePriors(
-            graph.interactions.to_numpy(), event_values(graph, values)) if any(values) else None
+            graph.interactions.to_numpy(), event_values(graph, values, value_scales)) if any(values) else None
         return cls(EventIndex.of(graph), neighbors, lifts, of_events, window_s, num_similar, num_popular)
 
     def __call__(self, entity: np.ndarray, time: np.ndarray) -> Candidates:

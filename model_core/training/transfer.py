@@ -31,7 +31,7 @@ from model_core.priors.build import make_priors
 from model_core.priors.features import FEATURES
 from model_core.serving.bundle import Bundle
 from model_core.training.checkpoint import build_model
-from model_core.training.transfer_columns import ColumnChanges
+from model_core.training.transfer_columns import ColumnChanges, affine
 from model_core.training.transfer_weights import WeightMover
 
 #: Keys that a summary names at most.
@@ -166,15 +166,18 @@ def champion_scorer(
     return ModelScorer(
         model.to(device).eval(), graph, bundle.fan_out, device=device, strategy=moved.config.strategy,
         nodes_per_seed=bundle.record.meta["nodes_per_seed"],
-        priors=make_priors(graph, **_prior_settings(bundle, moved)) if model.prior is not None else None,
+        priors=make_priors(graph, **_prior_settings(bundle, graph)) if model.prior is not None else None,
     )
 
 
-def _prior_settings(bundle: Bundle, moved: Transfer) -> dict[str, Any]:
-    """Without the values that the two graphs encode in different ways: they count as not there."""
-    changed = {f"{table}.{column}" for table, change in moved.columns.items() for column in change.changed}
-    settings = dict(bundle.prior_settings)
-    return settings | {"values": [None if name in changed else name for name in settings["values"]]}
+def _prior_settings(bundle: Bundle, graph: TemporalGraph[Any]) -> dict[str, Any]:
+    """Values of events in the bundle's scale; those that cannot be put into it count as not there."""
+    old, new = _read(bundle, _where(bundle))[1].tables, GraphEncodings.of(graph).tables
+    scales = {
+        f"{table}.{column}": scale for table in old.keys() & new.keys() for column in new[table].numbers
+        if (scale := affine(old[table], new[table], column)) is not None}
+    names = [name if name in scales else None for name in bundle.prior_settings["values"]]
+    return {**bundle.prior_settings, "values": names, "value_scales": scales}
 
 
 def check_labels(bundle: Bundle, graph: TemporalGraph[Any], weights: WhichWeights) -> None:

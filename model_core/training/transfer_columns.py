@@ -136,7 +136,7 @@ def _number_columns(
     weight = {name: torch.zeros_like(first.bias) for name in new.numbers}
     shift: dict[str, Tensor] = {}
     for name in new.numbers:
-        moved = _affine(old, new, name)
+        moved = affine(old, new, name)
         if moved is not None:
             stretch, offset = moved
             weight[name] = stretch * first.number[name]
@@ -147,7 +147,7 @@ def _number_columns(
     return [column.unsqueeze(0) for column in weight.values()], shift
 
 
-def _affine(old: TableEncodings, new: TableEncodings, name: str) -> tuple[float, float] | None:
+def affine(old: TableEncodings, new: TableEncodings, name: str) -> tuple[float, float] | None:
     """Old number = a · new + c; None where the column is not the same."""
     if name not in old.numbers:
         return None
@@ -188,7 +188,7 @@ def _changes(old: TableEncodings, new: TableEncodings) -> ColumnChanges:
         if name not in before:
             changes.new.append(name)
         elif before[name] != kind or (
-                kind == "number" and _affine(old, new, name) is None) or (
+                kind == "number" and affine(old, new, name) is None) or (
                 kind == "text" and old.text_dim != new.text_dim):
             changes.changed.append(name)
         else:

@@ -117,6 +117,15 @@ def test_columns_are_found_by_name():
     np.testing.assert_array_equal(some[:, [0, 3]], whole[:, [3, 0]])
 
 
+def test_in_the_scale_of_another_graph():
+    graph = several_tables()
+    names = value_columns(graph)
+    whole = event_values(graph, names)
+    found = event_values(graph, names, {"results.points": (2.0, -0.5), "other.x": (9.0, 9.0)})
+    np.testing.assert_allclose(found[:, 1], 2 * whole[:, 1] - 0.5)
+    np.testing.assert_array_equal(found[:, [0, 2, 3]], whole[:, [0, 2, 3]])
+
+
 def test_no_more_than_the_first_columns():
     graph = several_tables()
     wide = replace(graph.columns["results"], number=np.zeros((3, 9), np.float32),

@@ -61,7 +61,9 @@ def test_on_a_later_graph_it_scores_what_it_scored(dates):
     expected = scores(checkpoint.scorer(then), *seeds)
     found = scores(champion_scorer(bundle, now), *seeds)
     assert (then.node_time[then.item_table] <= then.last_time).all(), "others have no columns then"
-    np.testing.assert_allclose(found, expected, rtol=3e-6, atol=3e-6)
+    np.testing.assert_allclose(found, expected, rtol=3e-4, atol=3e-4)
+    # Values of events are rounded to 16 bits behind the change of scale, a few of them the other way.
+    assert np.isclose(found, expected, rtol=3e-6, atol=3e-6).mean() > 0.98
     assert expected.std(axis=1).min() > 0.1
     unmoved = build_model(GraphSchema.of(now), checkpoint.model_config)
     unmoved.load_state_dict(checkpoint.load_model().state_dict())

@@ -241,3 +241,14 @@ def test_no_metric_means_the_last_epoch(inputs, champion, tmp_path):
                validate=lambda scorer: math.nan)
     assert done.meta["best_epoch"] == 2
     assert np.isnan(done.meta["best_val_map"] or math.nan)
+
+
+def test_other_columns_of_events_are_another_pair_prior(inputs, champion):
+    """The slot of the quantity must not suddenly hold the price."""
+    record, _ = champion
+    graph, split, _ = inputs
+    events = graph.columns["events"]
+    wider = replace(events, number=np.ones((graph.num_nodes["events"], 1), np.float32), number_names=("price",))
+    graph = replace(graph, columns={**graph.columns, "events": wider}, record=None)
+    start = start_from(record, graph, split, MODEL.model_copy(update={"num_layers": 2}), WARM)
+    assert "pair priors that read the event columns ['events.price'], found []" in start.reason
