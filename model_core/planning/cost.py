@@ -171,10 +171,10 @@ def _item_bytes(work: Workload) -> dict[str, float]:
     return {"item_table": table, "item_vectors": vectors + encoder + ranking}
 
 
-def _kept_bytes(work: Workload, num_seeds: int) -> float:
-    """Activations that a backward pass over so many seeds needs."""
+def _kept_bytes(work: Workload, num_seeds: int, rows: Mapping[str, float]) -> float:
+    """Activations that a backward pass over so many seeds needs, with so many encoded rows per table."""
     model, subgraph = work.config.model, work.subgraph
-    distinct = sum(work.distinct_rows(num_seeds).values())
+    distinct = sum(rows.values())
     vectors = (distinct * (KEPT_PER_BLOCK * model.encoder_blocks + KEPT_PER_ROW)
                + num_seeds * (subgraph.nodes * 2 + subgraph.node_layers * KEPT_PER_NODE
                               + subgraph.edge_layers * KEPT_PER_MESSAGE))
@@ -198,7 +198,8 @@ def _training_parts(work: Workload) -> dict[str, float]:
                 * (2 * len(FEATURES) + 4))
     # A step's forward and backward pass, or a block of validation: whichever needs more.
     step = FLOAT * micro * work.num_columns * SCORE_COPIES_TRAINING
-    kept = ALLOCATOR * _kept_bytes(work, micro)
+    # Memory is planned for rows that all differ: dropout draws masks for many of them anew.
+    kept = ALLOCATOR * _kept_bytes(work, micro, work.distinct_rows(micro))
     parts = {
         "graph": _graph_bytes(work), "pair_prior": _prior_bytes(work) + cache,
         "network": 4 * FLOAT * work.num_network_weights, **_item_bytes(work),
@@ -231,10 +232,10 @@ def _bundle_bytes(work: Workload) -> float:
 
 
 def _forward_flops(work: Workload, num_seeds: int) -> float:
-    """Multiply-adds count twice. Encoders run once per distinct row."""
+    """Multiply-adds count twice. Encoders run once for rows with equal features."""
     model, text = work.config.model, work.config.graph.text_dim
     c = model.channels
-    rows = work.distinct_rows(num_seeds)
+    rows = work.encoded_rows(num_seeds)
     encoders = sum(rows[name] * (2 * table.width(text) * c + (4 * model.encoder_blocks + 2) * c * c)
                    for name, table in work.facts.tables.items() if table.width(text))
     layers = num_seeds * (work.subgraph.node_layers + work.subgraph.edge_layers / 2) * 2 * c * c
@@ -257,7 +258,8 @@ def _train_s(work: Workload, speed: MachineSpeed, slow: float) -> float:
     pieces = rows / micro
     forward = (pieces * _forward_flops(work, micro) + _item_flops(work, work.num_columns)
                + 2.0 * rows * work.num_columns * (model.embedding_dim + 1))
-    moved = (pieces * _kept_bytes(work, micro) * PASSES + FLOAT * rows * work.num_columns * SCORE_PASSES
+    moved = (pieces * _kept_bytes(work, micro, work.encoded_rows(micro)) * PASSES
+             + FLOAT * rows * work.num_columns * SCORE_PASSES
              + FLOAT * ADAM_PASSES * (work.num_network_weights
                                       + (work.facts.num_items if train.loss == "full" else work.num_columns)
                                       * work.item_width))
@@ -281,7 +283,8 @@ def _rank_s(work: Workload, speed: MachineSpeed, slow: float, num_rows: int) -> 
     blocks = num_rows / seeds
     flops = (blocks * _forward_flops(work, seeds) + _item_flops(work, work.facts.num_items)
              + 2.0 * num_rows * work.facts.num_items * (model.embedding_dim + 1))
-    moved = FLOAT * num_rows * work.facts.num_items * 8 + blocks * _kept_bytes(work, seeds)
+    moved = (FLOAT * num_rows * work.facts.num_items * 8
+             + blocks * _kept_bytes(work, seeds, work.encoded_rows(seeds)))
     return (flops / (speed.gflops * 1e9 * EFFICIENCY) + moved / speed.copy_gb_s / 1e9
             + (SAMPLED_NODE_S * num_rows * work.subgraph.nodes + STEP_OVERHEAD_S * blocks
                + CANDIDATE_S * num_rows * work.candidates_per_seed) * slow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class TableFacts:
             probably make them (times count as numbers; missing flags are not counted).
         num_codes: Distinct values of the category columns, of the head only.
         source: Keys and time column.
+        equal_rows: How many of the first rows differ in any feature: (rows, distinct) of half the
+            head and of all of it.
     """
 
     num_rows: int
@@ -43,11 +46,20 @@ class TableFacts:
     num_text: int
     num_codes: int
     source: SourceTable
+    equal_rows: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
     def feature_bytes(self, text_dim: int) -> int:
         """Bytes of the column tensors: float32 numbers and text, int64 categories and time."""
         per_row = 4 * self.num_number + 8 * self.num_category + 4 * self.num_text * text_dim + 8
         return self.num_rows * per_row
+
+    def distinct_features(self, num_rows: float) -> float:
+        """Rows with different features among so many: the head's growth carried on (Heaps' law)."""
+        (_, few), (rows, distinct) = self.equal_rows
+        if not distinct or num_rows <= 1:
+            return num_rows
+        growth = min(max(math.log2(distinct / few), 0.0), 1.0) if few else 1.0
+        return min(distinct * (num_rows / rows) ** growth, num_rows)
 
     def width(self, text_dim: int) -> int:
         """Inputs of the table's encoder."""
@@ -138,7 +150,7 @@ def _table(
     num_rows = file.metadata.num_rows
     head = next(file.iter_batches(HEAD_ROWS), None)
     kinds = {"number": 0, "category": 0, "text": 0}
-    num_codes = 0
+    num_codes, features = 0, []
     removed = {column for table, column in task.remove_columns if table == name}
     for field in file.schema_arrow:
         if field.name in declared or field.name in removed:
@@ -146,9 +158,26 @@ def _table(
         kind, distinct = _kind(field.type, head.column(field.name) if head else None, config)
         kinds[kind] += 1
         num_codes += distinct
+        features.append(field.name)
     per_row = head.nbytes / head.num_rows if head and head.num_rows else 0.0
     return TableFacts(num_rows, int(per_row * num_rows), path.stat().st_size, kinds["number"],
-                      kinds["category"], kinds["text"], num_codes, source)
+                      kinds["category"], kinds["text"], num_codes, source, _equal_rows(head, features))
+
+
+def _equal_rows(
+    head: pa.RecordBatch | None, features: list[str]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """``TableFacts.equal_rows``; columns of lists are left aside."""
+    if head is None or not head.num_rows:
+        return (0, 0), (0, 0)
+    table = pa.Table.from_batches([head])
+    table = table.select([name for name in features if not pa.types.is_nested(table.schema.field(name).type)])
+
+    def distinct(num_rows: int) -> tuple[int, int]:
+        some = table.slice(0, num_rows)
+        return num_rows, some.group_by(some.column_names).aggregate([]).num_rows if some.num_columns else 1
+
+    return distinct(max(head.num_rows // 2, 1)), distinct(head.num_rows)
 
 
 def _kind(kind: pa.DataType, head: pa.Array | None, config: GraphConfig) -> tuple[str, int]:

@@ -109,6 +109,11 @@ class Workload:
         return {name: self.subgraph.distinct_rows(name, num_seeds, table.num_rows)
                 for name, table in self.facts.tables.items()}
 
+    def encoded_rows(self, num_seeds: int) -> dict[str, float]:
+        """Table to rows that are encoded for so many seeds: those with equal features once."""
+        return {name: self.facts.tables[name].distinct_features(rows)
+                for name, rows in self.distinct_rows(num_seeds).items()}
+
     @property
     def candidates_per_seed(self) -> float:
         """Pairs of the pair prior: own items, nearest by item-kNN, recently popular."""

@@ -8,11 +8,13 @@ import pytest
 from model_core.config import GraphConfig, RunConfig, SplitConfig
 from model_core.errors import DataError
 from model_core.graph.build import build_graph
+from model_core.planning import facts as facts_module
 from model_core.planning import skeleton as skeleton_module
 from model_core.planning.facts import look_at
 from model_core.planning.skeleton import SubgraphFacts, build_skeleton, subgraph_facts
 from model_core.split.temporal import temporal_split
 from model_core.tables.demo import DEMO_TASK
+from model_core.tables.relbench import SourceTable
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,24 @@ def test_columns_are_sorted_into_the_kinds_of_the_graph(facts, built):
         # A missing flag more or less is all that the first rows cannot tell.
         flags = sum(column.endswith(":missing") for column in columns.number_names)
         assert len(columns.number_names) - flags <= table.num_number, name
+
+
+def test_equal_rows_are_counted_by_their_growth(tmp_path, facts, built):
+    """12 combinations and no more; rows that all differ; half as many new ones in the second half."""
+    rows = np.arange(5_000)
+    columns = {"few": rows % 12, "all": rows, "slow": np.sqrt(rows).astype(np.int64)}
+    for name, expected in (("few", 12), ("all", 40_000), ("slow", 200)):
+        pq.write_table(pa.table({"id": rows, "value": columns[name]}), tmp_path / "t.parquet")
+        table = facts_module._table(tmp_path / "t.parquet", SourceTable("id", None, {}), facts.task, "t",
+                                    GraphConfig())
+        assert table.distinct_features(40_000) == pytest.approx(expected, rel=0.02), name
+        assert table.distinct_features(1) == 1
+    # What the graph itself finds: rows that are their own twin.
+    _, graph = built
+    for name, table in facts.tables.items():
+        if (twin := graph.columns[name].twin) is not None and len(twin) > 100:
+            distinct = int((twin == np.arange(len(twin))).sum())
+            assert distinct / 2.5 <= table.distinct_features(len(twin)) <= 2.5 * distinct, name
 
 
 def test_label_rows_are_read_or_estimated(facts, built, demo_dataset):

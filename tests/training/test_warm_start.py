@@ -248,7 +248,8 @@ def test_other_columns_of_events_are_another_pair_prior(inputs, champion):
     record, _ = champion
     graph, split, _ = inputs
     events = graph.columns["events"]
-    wider = replace(events, number=np.ones((graph.num_nodes["events"], 1), np.float32), number_names=("price",))
+    price = np.ones((graph.num_nodes["events"], 1), np.float32)
+    wider = replace(events, number=price, number_names=("price",))
     graph = replace(graph, columns={**graph.columns, "events": wider}, record=None)
     start = start_from(record, graph, split, MODEL.model_copy(update={"num_layers": 2}), WARM)
     assert "pair priors that read the event columns ['events.price'], found []" in start.reason
