@@ -35,6 +35,7 @@ from model_core.graph.schema import GraphSchema
 from model_core.models.contextgnn.model import ContextGNN
 from model_core.models.scorer import ModelScorer
 from model_core.priors.build import make_priors
+from model_core.priors.event_values import value_columns
 from model_core.sampling.batches import make_batch
 from model_core.sampling.neighbors import sample
 
@@ -55,7 +56,8 @@ class Sides:
         default, split = ModelConfig(), prepared.split
         self.default = ContextGNN(schema, default, len(self.fan_out)).eval()
         self.priors = make_priors(prepared.graph, split.window_s, default.num_similar,
-                                  default.num_popular, [split.val_time])
+                                  default.num_popular, [split.val_time],
+                                  values=value_columns(prepared.graph))
 
     def relrec(self, _: range) -> int:
         return self._ranked(ModelScorer(self.model, self.tensors, self.fan_out, nodes_per_seed=1.0))

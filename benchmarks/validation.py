@@ -25,6 +25,7 @@ from model_core.graph.schema import GraphSchema
 from model_core.models.contextgnn.model import ContextGNN
 from model_core.models.scorer import MAX_READOUT_BYTES, ModelScorer
 from model_core.priors.build import make_priors
+from model_core.priors.event_values import value_columns
 from model_core.sampling.seed_batches import MAX_KEPT_BYTES
 from model_core.training.far_shift import best_far_shift
 
@@ -41,8 +42,9 @@ def main() -> None:
     graph, split = prepared.graph.to_torch(), prepared.split
     torch.manual_seed(0)
     model = ContextGNN(GraphSchema.of(graph), config, len(args.fan_out)).eval()
+    values = value_columns(prepared.graph)
     priors = make_priors(prepared.graph, split.window_s, config.num_similar, config.num_popular,
-                         [split.val_time])
+                         [split.val_time], values=values)
     validate = map_validator(split, TrainConfig(device="cpu"))
 
     def scorer(kept_bytes: int) -> ModelScorer:

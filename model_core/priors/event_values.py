@@ -8,26 +8,42 @@ belongs to one user and one item, and its columns are values of that event.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from model_core.graph.temporal_graph import MISSING, Interactions, Relation, TemporalGraph, to_numpy
+from model_core.graph.temporal_graph import (
+    MISSING,
+    Interactions,
+    Relation,
+    TableColumns,
+    TemporalGraph,
+    to_numpy,
+)
 
 #: Number columns that are read, in the order of the graph.
 MAX_VALUES = 4
+#: Largest value, in standard deviations of the column, up and down, as in a graph.
+MAX_VALUE = 10.0
 #: Values are summed as integers of this unit: exact, so that no sum depends on what else is summed.
 UNIT = 2.0**-20
 
 
 def value_columns(graph: TemporalGraph[Any]) -> tuple[str, ...]:
-    """Names ``table.column`` of the values of a graph's events, at most ``MAX_VALUES``."""
-    names = [
-        f"{table}.{column}"
-        for table in graph.num_nodes if next(_routes(graph, table), None) is not None
-        for column in graph.columns[table].number_names if not column.endswith(MISSING)
-    ]
+    """Names ``table.column`` of the values of a graph's events, at most ``MAX_VALUES``.
+
+    Dates are left out: they say when, and often hold what became known after the event.
+    """
+    statistics: Mapping[str, Any] = {} if graph.record is None else graph.record.meta.get("statistics", {})
+    keys = _keys(graph)
+    names = []
+    for table in graph.num_nodes:
+        if not _routes(graph, keys, table):
+            continue
+        dates = {entry["column"] for entry in statistics.get(table, ()) if "origin" in entry}
+        names += [f"{table}.{column}" for column in graph.columns[table].number_names
+                  if not column.endswith(MISSING) and column not in dates]
     return tuple(names[:MAX_VALUES])
 
 
@@ -44,28 +60,37 @@ def event_values(
 
     Returns:
         float32 [m, len(names)], rows as in ``graph.interactions``: the mean over the event rows of an
-        interaction, NaN where none has the column. A missing value counts as the mean of its column,
-        as it does in the graph.
+        interaction that have the column, within ± ``MAX_VALUE``; NaN where none has.
     """
     interactions = graph.interactions.to_numpy()
     num_events = len(interactions.time)
     values = np.full((num_events, len(names)), np.nan, dtype=np.float32)
-    find = _Finder(interactions, graph.num_items)
+    find, keys = _Finder(interactions, graph.num_items), _keys(graph)
     for table, slots in _slots(graph, names).items():
-        count = np.zeros(num_events, dtype=np.int64)
-        total = np.zeros((num_events, len(slots)))
-        number = to_numpy(graph.columns[table].number)
-        for to_entity, to_item in _routes(graph, table):
-            row, place = find(*_events(graph, table, to_entity, to_item))
-            count += np.bincount(place, minlength=num_events)
-            for part, column in enumerate(slots.values()):
-                value = np.rint(number[row, column].astype(np.float64) / UNIT)
-                total[:, part] += np.bincount(place, weights=value, minlength=num_events)
-        known = count > 0
-        for part, slot in enumerate(slots):
+        routes = _routes(graph, keys, table)
+        found = [find(*_events(graph, table, *route)) for route in routes]
+        for slot, column in slots.items():
+            value, known = _column(graph.columns[table], column)
+            count, total = np.zeros((2, num_events))
+            for row, place in found:
+                row, place = row[known[row]], place[known[row]]
+                count += np.bincount(place, minlength=num_events)
+                total += np.bincount(place, weights=np.rint(value[row] / UNIT), minlength=num_events)
             factor, offset = (scales or {}).get(str(names[slot]), (1.0, 0.0))
-            values[known, slot] = factor * (total[known, part] * UNIT / count[known]) + offset
+            mean = factor * (total * UNIT / np.maximum(count, 1)) + offset
+            values[:, slot] = np.where(count > 0, np.clip(mean, -MAX_VALUE, MAX_VALUE), np.nan)
     return values
+
+
+def _column(columns: TableColumns[Any], place: int) -> tuple[np.ndarray, np.ndarray]:
+    """A number column, float64 [n], and which rows have it; a graph from elsewhere may hold anything."""
+    number, names = to_numpy(columns.number), columns.number_names
+    value = number[:, place].astype(np.float64)
+    known = np.isfinite(value)
+    flag = names[place] + MISSING
+    if flag in names:
+        known &= number[:, names.index(flag)] <= 0
+    return np.clip(np.where(known, value, 0), -MAX_VALUE, MAX_VALUE), known
 
 
 def _slots(graph: TemporalGraph[Any], names: Sequence[str | None]) -> dict[str, dict[int, int]]:
@@ -79,40 +104,47 @@ def _slots(graph: TemporalGraph[Any], names: Sequence[str | None]) -> dict[str, 
     return found
 
 
-def _routes(
-    graph: TemporalGraph[Any], table: str
-) -> Iterator[tuple[tuple[Relation, ...], tuple[Relation, ...]]]:
+#: Table to the relations that lead to the rows it refers to.
+Keys = Mapping[str, tuple[Relation, ...]]
+Chain = tuple[Relation, ...]
+
+
+def _keys(graph: TemporalGraph[Any]) -> Keys:
+    """Foreign keys: relations that give every row one parent at most (a graph from elsewhere has others)."""
+    found: dict[str, tuple[Relation, ...]] = {}
+    for relation, edges in graph.adjacency.items():
+        if relation.parent_is_source and np.diff(to_numpy(edges.indptr)).max(initial=0) <= 1:
+            found[relation.dst] = (*found.get(relation.dst, ()), relation)
+    return found
+
+
+def _routes(graph: TemporalGraph[Any], keys: Keys, table: str) -> list[tuple[Chain, Chain]]:
     """Chains of foreign keys from a table to the entity table and to the item table.
 
     Together they are as long as the schema's shortest route.
     """
     if table in (graph.entity_table, graph.item_table):
-        return
-    for to_entity in _chains(graph, table, graph.entity_table, graph.hops - 1):
-        for to_item in _chains(graph, table, graph.item_table, graph.hops - 1):
-            if len(to_entity) + len(to_item) == graph.hops:
-                yield to_entity, to_item
+        return []
+    to_entity, to_item = (_shortest_chains(keys, table, end, graph.hops - 1)
+                          for end in (graph.entity_table, graph.item_table))
+    return [(one, other) for one in to_entity for other in to_item if len(one) + len(other) == graph.hops]
 
 
-def _chains(graph: TemporalGraph[Any], start: str, end: str, most: int) -> Iterator[tuple[Relation, ...]]:
-    """Ways from a table to another along at most so many foreign keys."""
-    if start == end:
-        yield ()
-        return
-    for relation in graph.relations if most else ():
-        if relation.dst == start and relation.parent_is_source and _is_key(graph, relation):
-            for rest in _chains(graph, relation.src, end, most - 1):
-                yield (relation, *rest)
-
-
-def _is_key(graph: TemporalGraph[Any], relation: Relation) -> bool:
-    """Whether every row has one parent at most (a graph from elsewhere may have more)."""
-    count = np.diff(to_numpy(graph.adjacency[relation].indptr))
-    return bool(count.max(initial=0) <= 1)
+def _shortest_chains(keys: Keys, start: str, end: str, most: int) -> list[Chain]:
+    """All shortest ways from a table to another, none where they are longer than ``most``."""
+    chains: list[Chain] = [()]
+    seen = {start}
+    for _ in range(most):
+        chains = [(*chain, relation) for chain in chains
+                  for relation in keys.get(chain[-1].src if chain else start, ()) if relation.src not in seen]
+        if found := [chain for chain in chains if chain[-1].src == end]:
+            return found
+        seen |= {chain[-1].src for chain in chains}
+    return []
 
 
 def _events(
-    graph: TemporalGraph[Any], table: str, to_entity: Sequence[Relation], to_item: Sequence[Relation]
+    graph: TemporalGraph[Any], table: str, to_entity: Chain, to_item: Chain
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(row, entity, item, time) of the rows of a table that have both, int64 [n] each."""
     time = to_numpy(graph.node_time[table]).copy()
@@ -140,7 +172,7 @@ class _Finder:
     def __init__(self, interactions: Interactions[np.ndarray], num_items: int) -> None:
         self._num_items = num_items
         pair = interactions.entity * num_items + interactions.item
-        self._moments, self._pairs = np.unique(interactions.time), np.unique(pair)
+        self._moments, self._pairs = _distinct(interactions.time), _distinct(np.sort(pair))
         # Numbered, so that any times fit into a key.
         self._key = (np.searchsorted(self._moments, interactions.time) * len(self._pairs)
                      + np.searchsorted(self._pairs, pair))
@@ -157,6 +189,10 @@ class _Finder:
         place, there = _find(self._key, moment * len(self._pairs) + which)
         found = known & met & there
         return row[found], place[found]
+
+
+def _distinct(ascending: np.ndarray) -> np.ndarray:
+    return ascending[np.append(True, ascending[1:] != ascending[:-1])] if len(ascending) else ascending
 
 
 def _find(among: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

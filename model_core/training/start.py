@@ -20,7 +20,7 @@ from model_core.split.seeds import Split
 from model_core.storage.champion import ChampionRecord
 from model_core.training.checkpoint import build_model
 from model_core.training.randomness import derived_seed
-from model_core.training.transfer import WhichWeights, check_labels, transfer
+from model_core.training.transfer import WhichWeights, check_labels, transfer, value_scales
 
 #: Settings in which a model may differ from the champion that it starts from: they change no weight.
 FREE = frozenset({"dropout", "prior_dropout", "num_neighbors", "max_nodes_per_seed", "strategy",
@@ -139,13 +139,16 @@ def _check_window(bundle: Bundle, split: Split) -> None:
 
 
 def _check_values(bundle: Bundle, graph: TemporalGraph[Any], config: ModelConfig) -> None:
-    """The pair prior has learned what stands in which slot."""
+    """The pair prior has learned what stands in which slot, and in which form."""
     if bundle.neighbors is None:
         return
     known, ours = bundle.prior_settings["values"], list(value_columns(graph)) if config.prior_values else []
     if known != ours:
         raise ArtifactError("champion", f"pair priors that read the event columns {ours}", repr(known),
                             "train without a champion")
+    if changed := set(known) - value_scales(bundle, graph).keys():
+        raise ArtifactError("champion", "the event columns of its pair prior encoded as they were",
+                            f"another form of {sorted(changed)}", "train without a champion")
 
 
 def _check_settings(theirs: ModelConfig, ours: ModelConfig, champion: ChampionRecord) -> None:

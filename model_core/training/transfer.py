@@ -172,12 +172,17 @@ def champion_scorer(
 
 def _prior_settings(bundle: Bundle, graph: TemporalGraph[Any]) -> dict[str, Any]:
     """Values of events in the bundle's scale; those that cannot be put into it count as not there."""
-    old, new = _read(bundle, _where(bundle))[1].tables, GraphEncodings.of(graph).tables
-    scales = {
-        f"{table}.{column}": scale for table in old.keys() & new.keys() for column in new[table].numbers
-        if (scale := affine(old[table], new[table], column)) is not None}
+    scales = value_scales(bundle, graph)
     names = [name if name in scales else None for name in bundle.prior_settings["values"]]
     return {**bundle.prior_settings, "values": names, "value_scales": scales}
+
+
+def value_scales(bundle: Bundle, graph: TemporalGraph[Any]) -> dict[str, tuple[float, float]]:
+    """(a, c) of the number columns ``table.column`` whose values x in the bundle's graph are a · x' + c."""
+    old, new = _read(bundle, _where(bundle))[1].tables, GraphEncodings.of(graph).tables
+    return {
+        f"{table}.{column}": scale for table in old.keys() & new.keys() for column in new[table].numbers
+        if (scale := affine(old[table], new[table], column)) is not None}
 
 
 def check_labels(bundle: Bundle, graph: TemporalGraph[Any], weights: WhichWeights) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from model_core.priors.features import FEATURES
 from tests.factories import Rows, make_graph
 
 NUM_USERS, NUM_ITEMS, NUM_INVOICES = 3, 4, 6
+VALUES = [place for place, name in enumerate(FEATURES) if name.startswith("value_")]
 
 
 def named(graph: TemporalGraph, **names: tuple[str, ...]) -> TemporalGraph:
@@ -94,7 +96,7 @@ def several_tables() -> TemporalGraph:
 
 
 def test_event_tables_lead_to_both_ends():
-    """Races belong to many drivers, stops to no circuit; flags of missing values are no values."""
+    """Races belong to many drivers, stops to no circuit; a missing value is none, and its flag no value."""
     graph = several_tables()
     names = value_columns(graph)
     assert names == ("results.grid", "results.points", "sprints.laps", "sprints.gap")
@@ -102,7 +104,7 @@ def test_event_tables_lead_to_both_ends():
     rows = list(zip(graph.interactions.entity.tolist(), graph.interactions.item.tolist(),
                     graph.interactions.time.tolist(), strict=True))
     values = dict(zip(rows, (8 * event_values(graph, names)).tolist(), strict=True))
-    expected = {(0, 1, 0): [1, 4, nan, nan], (1, 1, 1): [2, 5, nan, nan], (0, 0, 2): [3, 6, nan, nan],
+    expected = {(0, 1, 0): [1, 4, nan, nan], (1, 1, 1): [2, 5, nan, nan], (0, 0, 2): [3, nan, nan, nan],
                 (0, 0, 0): [nan, nan, 7, 9], (2, 0, 1): [nan, nan, 8, 10]}
     for row, wanted in expected.items():
         np.testing.assert_array_equal(values[row], wanted)
@@ -124,6 +126,42 @@ def test_in_the_scale_of_another_graph():
     found = event_values(graph, names, {"results.points": (2.0, -0.5), "other.x": (9.0, 9.0)})
     np.testing.assert_allclose(found[:, 1], 2 * whole[:, 1] - 0.5)
     np.testing.assert_array_equal(found[:, [0, 2, 3]], whole[:, [0, 2, 3]])
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1e30, 1.7e9, 2e5])
+def test_numbers_of_any_size_stay_theirs(odd):
+    """Of a graph that was not built from tables: raw prices, timestamps, rubbish."""
+    invoices = [(0, 1), (0, 2), (0, 3), (1, 3), (1, 4), (2, 9)]
+    usual = [(0, 0, 1, 4.0), (1, 0, 2, 6.0), (3, 2, 3, 2.0)]
+    graph = invoices_graph(invoices, [*usual, (2, 1, 3, odd), (2, 0, 3, 5.0), (2, 0, 3, odd)])
+    found = make_priors(graph, 10, 0, 0, values=value_columns(graph))(np.array([0, 1]), np.array([5, 5]))
+    assert np.isfinite(found.feature).all()
+    plain = make_priors(invoices_graph(invoices, usual), 10, 0, 0, values=["lines.quantity"])(
+        np.array([1]), np.array([5]))
+    np.testing.assert_array_equal(found.feature[found.seed == 1][:, VALUES], plain.feature[:, VALUES])
+    scaled = event_values(graph, ["lines.quantity"], {"lines.quantity": (9_000.0, 0.0)})
+    assert np.nanmax(np.abs(scaled)) <= 10
+
+
+def test_dates_are_no_values():
+    graph = several_tables()
+    statistics = {"results": [{"column": "grid", "origin": 0}, {"column": "points"}]}
+    graph = replace(graph, record=SimpleNamespace(meta={"statistics": statistics}))
+    assert value_columns(graph) == ("results.points", "sprints.laps", "sprints.gap")
+
+
+def test_keys_that_refer_to_their_own_table_and_in_circles():
+    """Replies to ratings, and films with sequels: the shortest way stays the only one, and is soon found."""
+    loops = {f"like_{n}": ("ratings", np.array([1, 0, 0])) for n in range(6)}
+    sequels = {f"after_{n}": ("films", np.array([1, 0])) for n in range(6)}
+    graph = make_graph({
+        "users": Rows(2, None, {"friend": ("users", np.array([1, 0]))}), "films": Rows(2, None, sequels),
+        "ratings": Rows(3, np.arange(3), {"user_id": ("users", np.array([0, 1, 1])),
+                                          "film_id": ("films", np.array([0, 0, 1])), **loops},
+                        np.array([[1.0], [2.0], [3.0]])),
+    }, "users", "films", [(0, 0, 0), (1, 0, 1), (1, 1, 2)])
+    assert value_columns(graph) == ("ratings.number_0",)
+    assert event_values(graph, ["ratings.number_0"])[:, 0].tolist() == [1, 2, 3]
 
 
 def test_no_more_than_the_first_columns():

@@ -9,9 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from model_core.errors import ArtifactError
 from model_core.graph.schema import GraphSchema
 from model_core.records import write_record
+from model_core.serving.bundle import Bundle
 from model_core.storage.champion import KIND, SCHEMA_VERSION, ChampionRecord
+from model_core.training import start as start_module
 from model_core.training.identity import run_digest
 from model_core.training.progress import SilentProgress
 from model_core.training.start import Start, start_from, warm_digest
@@ -253,3 +256,14 @@ def test_other_columns_of_events_are_another_pair_prior(inputs, champion):
     graph = replace(graph, columns={**graph.columns, "events": wider}, record=None)
     start = start_from(record, graph, split, MODEL.model_copy(update={"num_layers": 2}), WARM)
     assert "pair priors that read the event columns ['events.price'], found []" in start.reason
+
+
+def test_an_event_column_in_another_form_is_another_input(inputs, champion, monkeypatch):
+    record, _ = champion
+    monkeypatch.setattr(start_module, "value_columns", lambda graph: ["events.price"])
+    bundle = Bundle.open(record.bundle_dir, verify="size")
+    bundle = replace(bundle, prior_settings={**bundle.prior_settings, "values": ["events.price"]})
+    with pytest.raises(ArtifactError, match="another form of"):
+        start_module._check_values(bundle, inputs[0], MODEL)
+    monkeypatch.setattr(start_module, "value_scales", lambda bundle, graph: {"events.price": (1.0, 0.0)})
+    start_module._check_values(bundle, inputs[0], MODEL)

@@ -21,6 +21,7 @@ from model_core.models.contextgnn.pair_prior import PairPrior
 from model_core.models.contextgnn.plan import plan_layers
 from model_core.models.contextgnn.time import AgeEncoder
 from model_core.priors.features import FEATURES
+from model_core.priors.values import VALUE_FEATURES
 from model_core.sampling.batches import Batch
 
 
@@ -100,7 +101,8 @@ class ContextGNN(nn.Module):
             self.items: nn.Module = ItemVectors(schema, config)
         else:
             self.items = ItemBias(schema.num_items)
-        self.prior = PairPrior(len(FEATURES), config.prior_hidden, config.prior_dropout) if (
+        late = [FEATURES.index(name) for name in VALUE_FEATURES]
+        self.prior = PairPrior(len(FEATURES), config.prior_hidden, config.prior_dropout, late) if (
             config.use_priors) else None
         has_near = self.has_pair or self.prior is not None
         self.gate = nn.Linear(dim, 1) if has_near and config.fusion == "two_level" else None

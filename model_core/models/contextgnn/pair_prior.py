@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +21,8 @@ class PairPrior(nn.Module):
         num_features: Width of the input.
         hidden: Width of the two hidden layers.
         dropout: Dropout rate in them.
+        late: Inputs that start without weight: those that say something on some data only, and
+            from random weights would be learned by heart before it shows that they say nothing.
 
     Deviation from arXiv 2411.19513, which has no such inputs.
     """
@@ -26,7 +30,9 @@ class PairPrior(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, num_features: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, num_features: int, hidden: int, dropout: float, late: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.dropout = dropout
         self.register_buffer("mean", torch.zeros(num_features))
@@ -34,6 +40,8 @@ class PairPrior(nn.Module):
         self.enter = nn.Linear(num_features, hidden)
         self.middle = nn.Linear(hidden, hidden)
         self.leave = nn.Linear(hidden, 1)
+        with torch.no_grad():
+            self.enter.weight[:, list(late)] = 0
 
     def standardise(self, feature: Tensor) -> None:
         """Set mean and scale from a sample of training features, float [M, num_features]."""
