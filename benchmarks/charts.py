@@ -20,13 +20,16 @@ def short(value: float) -> str:
     """A figure in few characters.
 
     Example:
-        >>> short(4096), short(1e6), short(12.34), short(0.0123)
-        ('4.1k', '1M', '12', '0.012')
+        >>> short(4096), short(1e5), short(1e6), short(268.4), short(12.34), short(0.0123)
+        ('4.1k', '100k', '1M', '268', '12', '0.012')
     """
+    def digits(figure: float) -> str:
+        return f"{figure:.2g}" if figure < 99.5 else f"{figure:.0f}"
+
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:.2g}{letter}"
-    return f"{value:.2g}"
+            return f"{digits(value / size)}{letter}"
+    return digits(value)
 
 
 def grid(rows: Sequence[Sequence[tuple[str, str, Points]]]) -> str:
