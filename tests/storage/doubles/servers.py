@@ -32,9 +32,7 @@ def gcs_server() -> Iterator[str]:
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
     """URL of a moto server that holds an empty ``BUCKET``."""
-    code = ("from moto.server import ThreadedMotoServer as S; import time; s = S(port=0, verbose=False);"
-            "s.start(); print(s.get_host_and_port()[1], flush=True); time.sleep(1e6)")
-    with _process([sys.executable, "-c", code]) as process:
+    with _process([sys.executable, "-m", "tests.storage.doubles.s3_server"]) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{int(process.stdout.readline())}"
         _until_up(url)
