@@ -103,7 +103,10 @@ def _summed(score: Tensor, place: Tensor, num_places: int) -> tuple[Tensor, Tens
 
 
 def _log_partition(score: Tensor, times: Tensor, seed: Tensor, num_rows: int) -> Tensor:
-    """Log of the sum of exp over the distinct places of every row, float [B]."""
+    """Log of the sum of exp over the distinct places of every row, float [B].
+
+    On a GPU the terms are added in any order: the last bit may differ from run to run.
+    """
     top = score.new_full((num_rows,), ABSENT).scatter_reduce(0, seed, score.detach(), "amax")
     share = (score - top.index_select(0, seed)).exp() / times
     total = score.new_zeros(num_rows).scatter_add_(0, seed, share)
