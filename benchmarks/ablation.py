@@ -85,6 +85,8 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "large batches": ("512 rows however few there are", ("train.min_steps_per_epoch=1",)),
     "fewer popular candidates": ("none by popularity", ("model.num_popular=0",)),
     "no item-kNN": ("no candidates or features by item-kNN", ("model.num_similar=0",)),
+    "no followers": ("no candidates or features by what users take after an item",
+                     ("model.num_following=0",)),
     "no columns in priors": ("no features by what users alike take or the user's taste in columns",
                              ("model.prior_columns=false",)),
     "no values in priors": ("no features by the number columns of the user's events",

@@ -149,6 +149,10 @@ class ModelConfig(Section):
     prior_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the pair prior.")
     num_similar: int = Field(80, ge=0, description="Item-kNN candidates (and neighbours) of the pair prior.")
     num_popular: int = Field(60, ge=0, description="Recently popular candidates of the pair prior.")
+    num_following: int = Field(
+        40, ge=0, description="Candidates of the pair prior by what users took in a label window after what "
+                              "the user has met (twice as many are kept per item)."
+    )
     item_bias: bool = Field(True, description="One learned logit per item, beside the tower.")
     use_tower: bool = Field(True, description="Score all items with the two towers.")
 

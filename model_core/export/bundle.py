@@ -81,12 +81,12 @@ def export_bundle(
         session = ScoringSession(folder / "model.onnx", num_threads=NUM_THREADS,
                                  providers=["CPUExecutionProvider"])
         priors = checkpoint.priors(graph)
-        neighbors = None
         if priors is not None:
-            neighbors = priors.neighbors(np.unique([split.val_time, split.test_time]))
-            (folder / "neighbors").mkdir()
-            for name in ItemNeighbors.ARRAYS:
-                np.save(folder / f"neighbors/{name}.npy", getattr(neighbors, name))
+            times = np.unique([split.val_time, split.test_time])
+            for kind, source in (("neighbors", priors.neighbors), ("followers", priors.followers)):
+                (folder / kind).mkdir()
+                for name in ItemNeighbors.ARRAYS:
+                    np.save(folder / f"{kind}/{name}.npy", getattr(source(times), name))
         recommender = Recommender(session, schema, checkpoint.fan_out, vectors, item_id, graph,
                                   priors=priors)
         # Serving draws the newest neighbours, also for a model trained with uniform ones.

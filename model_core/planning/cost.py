@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from model_core.planning.machine import DEFAULT_SPEED, MachineSpeed
 from model_core.planning.workload import MAX_SCORES, Workload
+from model_core.priors.build import FOLLOWERS_PER_CANDIDATE
 from model_core.priors.columns import MAX_COLUMNS
 from model_core.priors.event_values import MAX_VALUES
 from model_core.priors.features import FEATURES
@@ -146,7 +147,8 @@ def _prior_bytes(work: Workload) -> float:
     """Index of the events by user, item and column, and the nearest items at every snapshot, twice."""
     if not work.config.model.use_priors:
         return 0.0
-    nearest = work.num_snapshots * work.num_known_items * work.config.model.num_similar * (INT + FLOAT) / 1.5
+    kept = work.config.model.num_similar + FOLLOWERS_PER_CANDIDATE * work.config.model.num_following
+    nearest = work.num_snapshots * work.num_known_items * kept * (INT + FLOAT) / 1.5
     entity, item = (work.facts.tables[table] for table in (
         work.facts.task.entity_table, work.facts.task.item_table))
     columns = [min(table.num_number + table.num_category, MAX_COLUMNS) for table in (entity, item)]

@@ -101,7 +101,8 @@ class Workload:
     @property
     def num_snapshots(self) -> int:
         """Moments at which item-item similarity is kept for the pair prior."""
-        most = most_snapshots(self.num_known_items, self.config.model.num_similar)
+        most = most_snapshots(
+            self.num_known_items, self.config.model.num_similar, self.config.model.num_following)
         return min(self.num_windows, most) + 1
 
     def distinct_rows(self, num_seeds: int) -> dict[str, float]:
@@ -116,11 +117,12 @@ class Workload:
 
     @property
     def candidates_per_seed(self) -> float:
-        """Pairs of the pair prior: own items, nearest by item-kNN, recently popular."""
+        """Pairs of the pair prior: own items, nearest by item-kNN and by what follows, recently popular."""
         model = self.config.model
         if not model.use_priors:
             return 0.0
-        return self.subgraph.items + 1.2 * model.num_similar + model.num_popular
+        return (self.subgraph.items + 1.2 * model.num_similar + 0.5 * model.num_following
+                + model.num_popular)
 
 
 def rows_per_step(num_train: int, config: TrainConfig) -> int:

@@ -11,6 +11,8 @@ from model_core.graph.temporal_graph import TemporalGraph
 from model_core.priors.co_interaction import CoInteraction
 from model_core.priors.features import PairPriors
 
+#: Followers kept per item, for every candidate that they are to bring.
+FOLLOWERS_PER_CANDIDATE = 2
 #: Most snapshots of item-item similarity of a training run, and most bytes of them all; seed
 #: times without one of their own use the newest before them.
 MAX_SNAPSHOTS, MAX_SNAPSHOT_BYTES = 32, 2**30
@@ -25,6 +27,7 @@ def make_priors(
     columns: bool = True,
     values: Sequence[str | None] = (),
     value_scales: Mapping[str, tuple[float, float]] | None = None,
+    num_following: int = 40,
 ) -> PairPriors:
     """Index a graph's interactions.
 
@@ -38,16 +41,19 @@ def make_priors(
         columns: Whether the columns of both tables are read.
         values: Columns of event rows that are read.
         value_scales: Theirs, where another graph's are wanted.
+        num_following: Candidates by what follows; twice as many followers are kept per item.
     """
-    neighbors = CoInteraction(graph.interactions.to_numpy(), graph.num_entities, graph.num_items,
-                              num_similar, snapshot_times)
-    return PairPriors.of(graph, neighbors, window_s, num_similar, num_popular, columns, values,
-                         value_scales)
+    of_graph = graph.interactions.to_numpy(), graph.num_entities, graph.num_items
+    return PairPriors.of(
+        graph, CoInteraction.similar(*of_graph, num_similar, snapshot_times),
+        CoInteraction.following(*of_graph, window_s, FOLLOWERS_PER_CANDIDATE * num_following, snapshot_times),
+        window_s,
+        num_similar, num_popular, num_following, columns, values, value_scales)
 
 
-def most_snapshots(num_known_items: int, num_similar: int) -> int:
+def most_snapshots(num_known_items: int, num_similar: int, num_following: int) -> int:
     """How many snapshots of so many items fit, at least 2."""
-    size = max(num_known_items * num_similar * 8, 1)
+    size = max(num_known_items * (num_similar + FOLLOWERS_PER_CANDIDATE * num_following) * 8, 1)
     return max(min(MAX_SNAPSHOT_BYTES // size, MAX_SNAPSHOTS), 2)
 
 

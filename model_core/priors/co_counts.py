@@ -1,4 +1,4 @@
-"""How many users two items share, block by block of the item-item matrix (needs scipy; not for serving)."""
+"""How often two items go together, block by block of the item-item matrix (needs scipy; not for serving)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from model_core.graph.temporal_graph import Interactions
 MAX_ITEMS_PER_ENTITY = 500
 #: Products of one block of the item-item matrix: about 0.4 GB at most.
 MAX_BLOCK_PRODUCTS = 20_000_000
+#: Label windows back that are read for what follows what, fewer where their users' pasts are
+#: more than so many pairs: about 0.5 GB at most.
+MAX_WINDOWS, MAX_PAST_PAIRS = 16, 20_000_000
 
 
 @dataclass(frozen=True)
 class CoCounts:
-    """Users that items share, from the events up to a time.
+    """How often items go together, from the events up to a time.
 
     A user counts with its newest 500 distinct items, so that a few extreme ones do not
     make the pass quadratic.
 
     Attributes:
         item: int64 [n], ascending, catalogue rows of the items met so far.
-        by_entity: 0/1 float32 [num_entities, n], who met which of them.
-        by_item: Its transpose.
+        by_entity: 0/1 float32 [rows, n], what a user met; a row is a user (``until``) or a user
+            in one window (``following``).
+        by_item: 0/1 float32 [n, rows]: its transpose, or what was met before the window.
     """
 
     item: np.ndarray
@@ -43,13 +47,49 @@ class CoCounts:
             (np.ones(len(item), np.float32), (entity, item)), shape=(num_entities, len(known)))
         return cls(known.astype(np.int64), by_entity, by_entity.T.tocsr())
 
+    @classmethod
+    def following(
+        cls, interactions: Interactions[np.ndarray], num_entities: int, time: int, window_s: int
+    ) -> CoCounts:
+        """What users took in a label window, after what they had met before it.
+
+        Of the newest 16 windows that end at or before ``time``; fewer where the pasts are long.
+        Users without a past at a window's start have a row of takers, and nothing before it.
+        """
+        end = int(np.searchsorted(interactions.time, time, side="right"))
+        known, code = np.unique(np.asarray(interactions.item[:end]), return_inverse=True)
+        entity = np.asarray(interactions.entity[:end])
+        before, after, room = _Stack(len(known)), _Stack(len(known)), MAX_PAST_PAIRS
+        for number in range(1, MAX_WINDOWS + 1):
+            start, stop = np.searchsorted(
+                interactions.time, [time - number * window_s, time - (number - 1) * window_s], side="right")
+            if start == 0:
+                break
+            active = np.zeros(num_entities, dtype=bool)
+            active[entity[start:stop]] = True
+            past = np.flatnonzero(active[entity[:start]])
+            past_pairs = _newest_pairs(entity[past], code[past], len(known))
+            room -= len(past_pairs[0])
+            if room < 0 and number > 1:
+                break
+            row = np.cumsum(active) - 1
+            for stack, (who, what) in ((before, past_pairs), (
+                    after, _newest_pairs(entity[start:stop], code[start:stop], len(known)))):
+                stack.add(row[who], what, int(active.sum()))
+        return cls(known.astype(np.int64), after.matrix(), before.matrix().T.tocsr())
+
     @property
     def num_users(self) -> np.ndarray:
         """int64 [n], users that count for each item; 1 where all have too many newer ones."""
         return np.maximum(np.diff(self.by_item.indptr), 1).astype(np.int64)
 
+    @property
+    def num_takers(self) -> np.ndarray:
+        """int64 [n], rows of ``by_entity`` with each item, at least 1; of ``until`` the same."""
+        return np.maximum(np.bincount(self.by_entity.indices, minlength=len(self.item)), 1)
+
     def blocks(self) -> Iterator[tuple[int, sparse.csr_array]]:
-        """``(first row, float32 [rows, n])``, numbers of shared users, own column included.
+        """``(first row, float32 [rows, n])``, how often the columns go with the rows, own column included.
 
         A block takes at most MAX_BLOCK_PRODUCTS products, or is a single row.
         """
@@ -61,6 +101,25 @@ class CoCounts:
             stop = min(max(stop, start + 1), len(self.item))
             yield start, (self.by_item[start:stop] @ self.by_entity).tocsr()
             start = stop
+
+
+class _Stack:
+    """Rows of 0/1 matrices, one matrix below the other."""
+
+    def __init__(self, num_columns: int) -> None:
+        self.num_rows, self.num_columns = 0, num_columns
+        self.row: list[np.ndarray] = []
+        self.column: list[np.ndarray] = []
+
+    def add(self, row: np.ndarray, column: np.ndarray, num_rows: int) -> None:
+        self.row.append((row + self.num_rows).astype(np.int32))
+        self.column.append(column.astype(np.int32))
+        self.num_rows += num_rows
+
+    def matrix(self) -> sparse.csr_array:
+        row, column = (np.concatenate([np.zeros(0, np.int32), *parts]) for parts in (self.row, self.column))
+        return sparse.csr_array(
+            (np.ones(len(row), np.float32), (row, column)), shape=(self.num_rows, self.num_columns))
 
 
 def _newest_pairs(

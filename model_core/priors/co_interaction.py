@@ -1,8 +1,8 @@
-"""Nearest items by cosine of the sets of users that met them (needs scipy; not for serving)."""
+"""Nearest items: by cosine of who met them, or of what follows what (needs scipy; not for serving)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -23,21 +23,42 @@ class CoInteraction:
     """Snapshots of item-item similarity, made when they are first asked for.
 
     Args:
-        interactions: Events by time; a snapshot knows only those ≤ its time.
-        num_entities, num_items: Shape of the user-item matrix.
+        count: Counts of a snapshot, from the events ≤ its time; ``similar`` and ``following`` make it.
+        num_items: Size of the catalogue.
         num_neighbors: K, kept per item.
         allowed: Times at which snapshots may be made, for a training run with many seed
             times: a look-up then uses the newest allowed time before it. None: any time.
     """
 
     def __init__(
-        self, interactions: Interactions[np.ndarray], num_entities: int, num_items: int,
-        num_neighbors: int, allowed: Sequence[int] | None = None,
+        self, count: Callable[[int], CoCounts], num_items: int, num_neighbors: int,
+        allowed: Sequence[int] | None = None,
     ) -> None:
-        self._interactions, self._shape = interactions, (num_entities, num_items)
-        self._num_neighbors = num_neighbors
+        self._count, self._num_items, self._num_neighbors = count, num_items, num_neighbors
         self._allowed = None if allowed is None else np.unique(np.asarray(allowed, np.int64))
         self._stacked = ItemNeighbors.stack({}, num_items)
+
+    @classmethod
+    def similar(
+        cls, interactions: Interactions[np.ndarray], num_entities: int, num_items: int,
+        num_neighbors: int, allowed: Sequence[int] | None = None,
+    ) -> CoInteraction:
+        """Items that the same users meet."""
+        def count(time: int) -> CoCounts:
+            return CoCounts.until(interactions, num_entities, time)
+
+        return cls(count, num_items, num_neighbors, allowed)
+
+    @classmethod
+    def following(
+        cls, interactions: Interactions[np.ndarray], num_entities: int, num_items: int, window_s: int,
+        num_neighbors: int, allowed: Sequence[int] | None = None,
+    ) -> CoInteraction:
+        """Items that users take in a label window after they have met an item."""
+        def count(time: int) -> CoCounts:
+            return CoCounts.following(interactions, num_entities, time, window_s)
+
+        return cls(count, num_items, num_neighbors, allowed)
 
     def __call__(self, times: np.ndarray) -> ItemNeighbors:
         """Snapshots that serve the given times exactly."""
@@ -45,26 +66,27 @@ class CoInteraction:
             place = np.searchsorted(self._allowed, times, side="right") - 1
             times = np.unique(self._allowed[place[place >= 0]])
         made = {
-            time: neighbors_at(self._interactions, *self._shape, time, self._num_neighbors)
+            time: nearest(self._count, time, self._num_neighbors)
             for time in np.setdiff1d(times, self._stacked.time).tolist()
         }
         if made:
             kept = self._stacked.snapshots()
             if self._allowed is None and len(kept) >= MAX_KEPT_SNAPSHOTS:
                 kept = {time: kept[time] for time in times.tolist() if time in kept}
-            self._stacked = ItemNeighbors.stack(kept | made, self._shape[1])
+            self._stacked = ItemNeighbors.stack(kept | made, self._num_items)
         return self._stacked
 
 
-def neighbors_at(
-    interactions: Interactions[np.ndarray], num_entities: int, num_items: int, time: int,
-    num_neighbors: int,
+def nearest(
+    count: Callable[[int], CoCounts], time: int, num_neighbors: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The items closest to each item, from the events up to a time.
+    """The items that go most with each item, from the events up to a time.
 
-    ``cos(i, j) = |U_i ∩ U_j| / sqrt(|U_i| |U_j|)`` over the sets U of users that met an
-    item no later than ``time`` (Sarwar et al., 2001; Deshpande and Karypis, 2004). A
-    user counts with its newest 500 distinct items. An item is not its own neighbour.
+    ``cos(i, j) = n_ij / sqrt(n_i n_j)``. Of ``CoCounts.until``, n_ij are the users that met both, n_i
+    those that met i: item-kNN (Sarwar et al., 2001; Deshpande and Karypis, 2004). Of
+    ``CoCounts.following``, n_ij are the users and windows with i before and j in it, n_i those with i
+    before it, and n_j all with j in it, whether they had met anything before or not: what newcomers
+    take anyway follows from nothing. An item is not its own neighbour.
 
     Returns:
         ``(item, neighbor, cosine)``: int64 [n], ascending, the items that have
@@ -73,9 +95,9 @@ def neighbors_at(
     """
     if num_neighbors == 0:
         return (np.zeros(0, np.int64), np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32))
-    counts = CoCounts.until(interactions, num_entities, time)
+    counts = count(time)
     known = counts.item
-    norm = np.sqrt(counts.num_users).astype(np.float32)
+    norm = np.sqrt(counts.num_users).astype(np.float32), np.sqrt(counts.num_takers).astype(np.float32)
     neighbor = np.full((len(known), num_neighbors), -1, dtype=np.int32)
     cosine = np.zeros((len(known), num_neighbors), dtype=np.float32)
     for first, block in counts.blocks():
@@ -87,13 +109,13 @@ def neighbors_at(
 
 
 def _largest(
-    block: sparse.csr_array, first: int, norm: np.ndarray, count: int
+    block: sparse.csr_array, first: int, norm: tuple[np.ndarray, np.ndarray], count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The nearest ``count`` columns of each row, its own left out: (row, column, cosine) by row."""
     num_rows, num_columns = block.shape
     if block.nnz * _FULL_BLOCK > num_rows * num_columns:
         # Small catalogues give blocks so full that selecting beats sorting, by far.
-        cosine = block.toarray() / (norm[first : first + num_rows, None] * norm[None, :])
+        cosine = block.toarray() / (norm[0][first : first + num_rows, None] * norm[1][None, :])
         cosine[np.arange(num_rows), np.arange(first, first + num_rows)] = 0.0
         width = min(count, num_columns)
         bar = np.partition(cosine, num_columns - width, axis=1)[:, num_columns - width, None]
@@ -104,7 +126,7 @@ def _largest(
         column = block.indices.astype(np.int64)
         other = column != row + first
         row, column, met = row[other], column[other], block.data[other]
-        value = met / (norm[row + first] * norm[column])
+        value = met / (norm[0][row + first] * norm[1][column])
     order = np.lexsort((column, -value, row))
     row, column, value = row[order], column[order], value[order]
     kept = np.arange(len(row)) - np.searchsorted(row, row) < count

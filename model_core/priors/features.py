@@ -1,7 +1,8 @@
 """PairPriors: candidate items of a seed, with what its past says about each of them.
 
 Candidates of (entity, t) are the items the entity met, the items nearest to those by
-co-interaction, and the most popular items of the last label window. Everything is read
+co-interaction, the items that users took in a label window after they had met those, and the most
+popular items of the last label window. Everything is read
 from interactions at or before t. Ages are in label windows Δ, so that one set of widths
 suits a task of a week and a task of a year; counts and ages enter as log(1 + x).
 
@@ -23,7 +24,7 @@ from model_core.priors.columns import COLUMN_FEATURES, ColumnLifts
 from model_core.priors.event_values import event_values
 from model_core.priors.events import EventIndex
 from model_core.priors.keys import distinct_keys
-from model_core.priors.knn import KNN_FEATURES, knn_scores
+from model_core.priors.knn import FOLLOW_FEATURES, KNN_FEATURES, knn_scores
 from model_core.priors.neighbors import NeighborSource
 from model_core.priors.past import PAIR_FEATURES, USER_FEATURES, Past
 from model_core.priors.values import VALUE_FEATURES, ValuePriors
@@ -36,8 +37,8 @@ ITEM_FEATURES = (
     "item_age_first", "item_trend_short", "item_trend_long", "item_users",
     "item_repeat_share",
 )
-FEATURES = (PAIR_FEATURES + VALUE_FEATURES + KNN_FEATURES + COLUMN_FEATURES + ITEM_FEATURES
-            + USER_FEATURES)
+FEATURES = (PAIR_FEATURES + VALUE_FEATURES + KNN_FEATURES + FOLLOW_FEATURES + COLUMN_FEATURES
+            + ITEM_FEATURES + USER_FEATURES)
 
 #: Moments whose popular items are remembered.
 MAX_KEPT_TIMES = 4_096
@@ -70,32 +71,38 @@ class PairPriors:
     Args:
         events: All interactions; none later than a seed's time is used for it.
         neighbors: Item-item similarity at given times.
+        followers: The same of what users take after an item.
         columns: What the columns of both tables say of a pair; None: their features are 0.
         values: What the columns of the user's events with an item say; None: their features are 0.
         window_s: Label window Δ of the task, seconds.
         num_similar: Candidates by item-kNN.
         num_popular: Candidates by popularity in (t - Δ, t].
+        num_following: Candidates by what follows.
     """
 
     def __init__(
-        self, events: EventIndex, neighbors: NeighborSource, columns: ColumnLifts | None,
-        values: ValuePriors | None, window_s: int, num_similar: int = 80, num_popular: int = 60,
+        self, events: EventIndex, neighbors: NeighborSource, followers: NeighborSource,
+        columns: ColumnLifts | None, values: ValuePriors | None, window_s: int, num_similar: int = 80,
+        num_popular: int = 60, num_following: int = 40,
     ) -> None:
-        self.events, self.neighbors, self.window_s = events, neighbors, window_s
+        self.events, self.window_s = events, window_s
+        self.neighbors, self.followers = neighbors, followers
         self.columns, self.values = columns, values
-        self.num_similar, self.num_popular = num_similar, num_popular
+        self.num_similar, self.num_popular, self.num_following = num_similar, num_popular, num_following
         self._popular: dict[int, np.ndarray] = {}
 
     @classmethod
     def of(
-        cls, graph: TemporalGraph[Any], neighbors: NeighborSource, window_s: int, num_similar: int,
-        num_popular: int, columns: bool, values: Sequence[str | None],
+        cls, graph: TemporalGraph[Any], neighbors: NeighborSource, followers: NeighborSource,
+        window_s: int, num_similar: int, num_popular: int, num_following: int, columns: bool,
+        values: Sequence[str | None],
         value_scales: Mapping[str, tuple[float, float]] | None = None,
     ) -> PairPriors:
         """On a graph with numpy arrays or tensors.
 
         Args:
-            graph, neighbors, window_s, num_similar, num_popular: See ``PairPriors``.
+            graph, neighbors, followers, window_s, num_similar, num_popular, num_following: See
+                ``PairPriors``.
             columns: Whether the columns of both tables are read.
             values: Columns of event rows that are read (``event_values.value_columns``), one per slot.
             value_scales: Theirs, where another graph's are wanted (``event_values``).
@@ -103,7 +110,8 @@ class PairPriors:
         lifts = ColumnLifts.of(graph, window_s) if columns else None
         of_events = ValuePriors(
             graph.interactions.to_numpy(), event_values(graph, values, value_scales)) if any(values) else None
-        return cls(EventIndex.of(graph), neighbors, lifts, of_events, window_s, num_similar, num_popular)
+        return cls(EventIndex.of(graph), neighbors, followers, lifts, of_events, window_s, num_similar,
+                   num_popular, num_following)
 
     def __call__(self, entity: np.ndarray, time: np.ndarray) -> Candidates:
         """Candidates of every seed.
@@ -114,23 +122,25 @@ class PairPriors:
         """
         num_items = self.events.num_items
         past = Past(self.events, entity, time, self.window_s)
-        knn_key, knn = knn_scores(past, time, self.neighbors, num_items, self.num_similar)
+        near_key, near = knn_scores(past, time, self.neighbors, num_items, self.num_similar)
+        next_key, following = knn_scores(past, time, self.followers, num_items, self.num_following)
         popular = [self._popular_at(moment) for moment in time.tolist()]
         popular_seed = np.repeat(np.arange(len(time)), [len(items) for items in popular])
         popular_key = popular_seed * num_items + np.concatenate([np.zeros(0, np.int64), *popular])
         key = distinct_keys(
-            np.concatenate([past.pair, knn_key, popular_key]), len(time) * num_items)
+            np.concatenate([past.pair, near_key, next_key, popular_key]), len(time) * num_items)
         seed, item = key // num_items, key % num_items
 
         feature = np.zeros((len(key), len(FEATURES)), dtype=np.float32)
-        ends = np.cumsum([len(PAIR_FEATURES), len(VALUE_FEATURES), len(KNN_FEATURES),
+        ends = np.cumsum([len(PAIR_FEATURES), len(VALUE_FEATURES), len(KNN_FEATURES), len(FOLLOW_FEATURES),
                           len(COLUMN_FEATURES), len(ITEM_FEATURES)])
-        pair, values, near, lifts, about_item, about_user = np.split(feature, ends, axis=1)
+        pair, values, by_near, by_next, lifts, about_item, about_user = np.split(feature, ends, axis=1)
         met = np.searchsorted(key, past.pair)
         pair[met] = past.pair_features()
         if self.values is not None:
             values[met] = self.values(past, self.events, time)
-        near[:] = knn.features(key, seed, past.num_distinct, num_items)
+        by_near[:] = near.features(key, seed, past.num_distinct, num_items)
+        by_next[:] = following.features(key, seed, past.num_distinct, num_items)
         if self.columns is not None:
             lifts[:] = self.columns(past, entity, time, seed, item)
         about_item[:] = self._item_features(item, time[seed])

@@ -1,4 +1,4 @@
-"""Item-kNN scores of seeds: items near what they met, by co-interaction as known at the time."""
+"""Votes of what seeds met for other items: those near it, or those that follow it, as known at the time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from model_core.priors.past import Past
 
 #: Half-lives of the user's history, in label windows; the first counts all alike.
 KNN_HALF_LIVES = (np.inf, 8.0, 1.0)
-KNN_FEATURES = (
-    *(f"knn_score_half_life_{h:g}" for h in KNN_HALF_LIVES),
-    *(f"knn_relative_half_life_{h:g}" for h in KNN_HALF_LIVES), "knn_score_per_item",
-)
+KNN_FEATURES, FOLLOW_FEATURES = (
+    (*(f"{kind}_score_half_life_{h:g}" for h in KNN_HALF_LIVES),
+     *(f"{kind}_relative_half_life_{h:g}" for h in KNN_HALF_LIVES), f"{kind}_score_per_item")
+    for kind in ("knn", "follow"))
 #: Newest distinct items of a seed that vote.
 MAX_KNN_ITEMS = 256
 #: Cells of the dense score matrix of one block of seeds, and the largest catalogue for
@@ -54,7 +54,7 @@ class KnnScores:
 def knn_scores(
     past: Past, time: np.ndarray, neighbors: NeighborSource, num_items: int, num_similar: int
 ) -> tuple[np.ndarray, KnnScores]:
-    """Item-kNN over the history of every seed.
+    """Item-kNN over the history of every seed; with what follows items as neighbours, likewise.
 
     Args:
         past: Of B seeds.

@@ -20,7 +20,7 @@ from model_core.priors.features import PairPriors
 from model_core.priors.neighbors import ItemNeighbors
 from model_core.records import Record, open_record
 
-KIND, SCHEMA_VERSION = "bundle", 5
+KIND, SCHEMA_VERSION = "bundle", 6
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Bundle:
     """Opened bundle record.
 
     Payload: ``model.onnx`` (one file, weights inside), ``item_vectors.npy``,
-    ``item_id.npy``, ``neighbors/*.npy`` (for a model with pair priors), ``schema.json``,
-    ``config.json`` (model and training configuration),
+    ``item_id.npy``, ``neighbors/*.npy`` and ``followers/*.npy`` (for a model with pair priors),
+    ``schema.json``, ``config.json`` (model and training configuration),
     ``MODEL_CARD.md``. Not for serving but for carrying the model over to a graph of another
     date: ``weights.safetensors``, after a refit also ``selected.safetensors`` (the weights
     from before it), and ``encodings.json``, what the columns of its graph mean. The record's
@@ -46,8 +46,9 @@ class Bundle:
         item_id: int64 [num_items], primary key of every catalogue row.
         neighbors: Item-item similarity as of the newest times the bundle knows; None for a
             model without pair priors.
+        followers: The same of what users take after an item.
         prior_settings: Arguments of ``PairPriors.of``: window_s, num_similar, num_popular,
-            columns, values.
+            num_following, columns, values.
         parity: The proof: users compared, largest score difference, and so on.
     """
 
@@ -58,6 +59,7 @@ class Bundle:
     item_vectors: np.ndarray
     item_id: np.ndarray
     neighbors: ItemNeighbors | None
+    followers: ItemNeighbors | None
     prior_settings: Mapping[str, Any]
     parity: Mapping[str, Any]
 
@@ -74,16 +76,20 @@ class Bundle:
             return np.load(record.file(f"{name}.npy"), mmap_mode="r", allow_pickle=False)
 
         schema = json.loads(record.file("schema.json").read_bytes())
+
+        def near(kind: str) -> ItemNeighbors | None:
+            if not schema["priors"]:
+                return None
+            return ItemNeighbors(**{name: load(f"{kind}/{name}") for name in ItemNeighbors.ARRAYS},
+                                 num_items=schema["graph"]["num_items"])
+
         return cls(
             record=record,
             schema=GraphSchema.from_json(schema["graph"]),
             fan_out=tuple(schema["fan_out"]),
             num_entities=schema["num_entities"],
             item_vectors=load("item_vectors"), item_id=load("item_id"),
-            neighbors=ItemNeighbors(
-                **{name: load(f"neighbors/{name}") for name in ItemNeighbors.ARRAYS},
-                num_items=schema["graph"]["num_items"],
-            ) if schema["priors"] else None,
+            neighbors=near("neighbors"), followers=near("followers"),
             prior_settings=schema["priors"],
             parity=record.meta["parity"],
         )
@@ -94,7 +100,7 @@ class Bundle:
         Own counts, popularity, values and what columns say are then as new as the graph, item-item
         similarity is that of the bundle.
         """
-        neighbors = self.neighbors
-        if neighbors is None:
+        neighbors, followers = self.neighbors, self.followers
+        if neighbors is None or followers is None:
             return None
-        return PairPriors.of(graph, lambda times: neighbors, **self.prior_settings)
+        return PairPriors.of(graph, lambda times: neighbors, lambda times: followers, **self.prior_settings)

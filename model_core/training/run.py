@@ -86,10 +86,11 @@ class TrainingRun:
         if uses_priors:
             settings = {"window_s": split.window_s, "num_similar": model_config.num_similar,
                         "num_popular": model_config.num_popular,
+                        "num_following": model_config.num_following,
                         "columns": model_config.prior_columns,
                         "values": list(value_columns(graph)) if model_config.prior_values else []}
-            most = most_snapshots(
-                len(np.unique(graph.interactions.item)), model_config.num_similar)
+            most = most_snapshots(len(np.unique(graph.interactions.item)),
+                                  model_config.num_similar, model_config.num_following)
             moments = [*thinned(split.train.time, most).tolist(), split.val_time]
             priors = make_priors(graph, **settings, snapshot_times=moments)
         model_config = model_config.model_copy(update={"num_layers": num_layers})

@@ -24,7 +24,7 @@ from model_core.training.transfer import WhichWeights, check_labels, transfer, v
 
 #: Settings in which a model may differ from the champion that it starts from: they change no weight.
 FREE = frozenset({"dropout", "prior_dropout", "num_neighbors", "max_nodes_per_seed", "strategy",
-                  "pair_start", "num_similar", "num_popular"})
+                  "pair_start", "num_similar", "num_popular", "num_following"})
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,7 @@ def test_checkpoint_round_trip(case, tmp_path):
     graph, config, model = case
     settings = None if model.prior is None else {
         "window_s": NOW // 5, "num_similar": config.num_similar, "num_popular": config.num_popular,
+        "num_following": config.num_following,
         "columns": config.prior_columns, "values": list(value_columns(graph))}
     write_checkpoint(
         tmp_path / "c", weights=weights_of(model), model_config=config, train_config=TRAIN,

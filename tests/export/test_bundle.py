@@ -57,7 +57,8 @@ def test_bundle_holds_what_serving_needs(world, bundle):
     assert set(bundle.record.files) == {
         "model.onnx", "item_vectors.npy", "item_id.npy", "schema.json", "config.json", "MODEL_CARD.md",
         "weights.safetensors", "encodings.json",
-        *(f"neighbors/{name}.npy" for name in ("time", "key", "neighbor", "cosine"))}
+        *(f"{kind}/{name}.npy" for kind in ("neighbors", "followers")
+          for name in ("time", "key", "neighbor", "cosine"))}
     assert bundle.item_vectors.shape == (graph.num_items, 8 + 2)  # with the item biases
     assert bundle.item_vectors.dtype == np.float32
     assert bundle.item_id.tolist() == list(range(graph.num_items))

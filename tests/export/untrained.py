@@ -98,4 +98,5 @@ def untrained(
         schema=schema, fan_out=fan_out, curves=[],
         training={"nodes_per_seed": 100.0, "refit": None, "priors": None if model.prior is None else {
             "window_s": 10 * DAY, "num_similar": config.num_similar, "num_popular": config.num_popular,
+            "num_following": config.num_following,
             "columns": config.prior_columns, "values": list(value_columns(graph))}})

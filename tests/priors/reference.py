@@ -41,6 +41,37 @@ def neighbors(
     return near
 
 
+def followers(
+    events: Sequence[Event], time: int, count: int, window_s: int, max_items: int = 500,
+    max_windows: int = 16,
+) -> dict[int, dict[int, np.float32]]:
+    """Item to the items that are taken most in a window after it, nearest first, equal ones by item."""
+    def newest(user: int, after: int, until: int) -> set[int]:
+        items: list[int] = []
+        for entity, item, when in reversed(ordered(events)):
+            if entity == user and after < when <= until and item not in items:
+                items.append(item)
+        return set(items[:max_items])
+
+    before, taken, both = Counter[int](), Counter[int](), Counter[tuple[int, int]]()
+    for number in range(max_windows):
+        end = time - number * window_s
+        for user in {entity for entity, _, when in events if end - window_s < when <= end}:
+            past, now = newest(user, -10**9, end - window_s), newest(user, end - window_s, end)
+            if any(when <= end - window_s for _, _, when in events):
+                before.update(past)
+                taken.update(now)
+                both.update((i, j) for i in past for j in now)
+    found = {}
+    for one in before:
+        cosine = {
+            other: np.float32(n) / (np.sqrt(np.float32(before[one])) * np.sqrt(np.float32(taken[other])))
+            for (i, other), n in both.items() if i == one and other != one}
+        if best := sorted(cosine, key=lambda item: (-cosine[item], item))[:count]:
+            found[one] = {item: cosine[item] for item in best}
+    return found
+
+
 @dataclass
 class Past:
     """What is known of one seed's user at its time: (item, age) of its events, oldest first."""
@@ -136,16 +167,18 @@ def value_features(
     return found
 
 
-def knn_features(past: Past, item: int, near: dict, max_items: int = 256) -> dict[str, float]:
+def knn_features(
+    past: Past, item: int, near: dict, max_items: int = 256, kind: str = "knn"
+) -> dict[str, float]:
     found = {}
     for name, half_life in (("inf", math.inf), ("8", 8.0), ("1", 1.0)):
         scores = knn_scores(past, near, half_life, max_items)
         score = scores.get(item, 0.0)
-        found[f"knn_score_half_life_{name}"] = math.sqrt(score)
+        found[f"{kind}_score_half_life_{name}"] = math.sqrt(score)
         # Scores so old that they are nothing at all are not compared.
-        found[f"knn_relative_half_life_{name}"] = score / max(1e-9, *scores.values(), 0.0)
+        found[f"{kind}_relative_half_life_{name}"] = score / max(1e-9, *scores.values(), 0.0)
     plain = knn_scores(past, near, math.inf, max_items).get(item, 0.0)
-    return found | {"knn_score_per_item": plain / max(len(past.items), 1)}
+    return found | {f"{kind}_score_per_item": plain / max(len(past.items), 1)}
 
 
 def item_features(events: Sequence[Event], item: int, time: int, window_s: int) -> dict[str, float]:

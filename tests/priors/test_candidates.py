@@ -134,7 +134,7 @@ def test_of_a_graph_in_both_forms(tmp_path):
     expected = ask(make(events, 10 * DAY, gaps=False), seeds)
     assert len(expected.item)
     for either in (graph, graph.to_torch()):
-        priors = make_priors(either, 10 * DAY, 3, 2, values=value_columns(either))
+        priors = make_priors(either, 10 * DAY, 3, 2, values=value_columns(either), num_following=2)
         assert_equal(ask(priors, seeds), expected)
     assert isinstance(graph.to_torch().interactions, Interactions)
 

@@ -29,27 +29,30 @@ def must_and_may(scores: dict[int, float], count: int) -> tuple[set[int], set[in
             {i for i, s in real.items() if s >= bar * (1 - 1e-5)})
 
 
-def check(events, seeds, window_s, num_similar=3, num_popular=2, max_events=10**9, max_items=256,
-          max_items_per_entity=500, **kwargs):
-    found = ask(make(events, window_s, num_similar, num_popular, **kwargs), seeds)
+def check(events, seeds, window_s, num_similar=3, num_popular=2, num_following=2, max_events=10**9,
+          max_items=256, max_items_per_entity=500, **kwargs):
+    found = ask(make(events, window_s, num_similar, num_popular, num_following, **kwargs), seeds)
     assert found.feature.shape == (len(found.item), len(FEATURES))
     pairs = list(zip(found.seed.tolist(), found.item.tolist(), strict=True))
     assert pairs == sorted(set(pairs)), "sorted by (seed, item), each pair once"
     for number, (entity, time) in enumerate(seeds):
         near = reference.neighbors(events, time, num_similar, max_items_per_entity)
+        following = reference.followers(events, time, 2 * num_following, window_s, max_items_per_entity)
         past = Past.of(events, (entity, time), window_s, max_events)
         mine = of_seed(found, number)
         sure = past.items | set(reference.popular(events, time, window_s, num_popular))
         likely = set(sure)
-        for half_life, count in ((math.inf, num_similar), (8.0, num_similar // 2)):
-            must, may = must_and_may(reference.knn_scores(past, near, half_life, max_items), count)
-            sure, likely = sure | must, likely | may
+        for votes, most in ((near, num_similar), (following, num_following)):
+            for half_life, count in ((math.inf, most), (8.0, most // 2)):
+                must, may = must_and_may(reference.knn_scores(past, votes, half_life, max_items), count)
+                sure, likely = sure | must, likely | may
         assert sure <= set(mine.item.tolist()) <= likely
         for item, row in zip(mine.item.tolist(), mine.feature, strict=True):
             expected = {
                 **reference.pair_features(past, item),
                 **reference.value_features(events, (entity, time), item, max_events),
                 **reference.knn_features(past, item, near, max_items),
+                **reference.knn_features(past, item, following, max_items, "follow"),
                 **reference.column_features(
                     events, past, (entity, time), item, window_s,
                     kwargs.get("num_entities", NUM_ENTITIES), kwargs.get("num_items", NUM_ITEMS)),
@@ -64,9 +67,9 @@ def check(events, seeds, window_s, num_similar=3, num_popular=2, max_events=10**
 
 
 @settings(max_examples=150, deadline=None)
-@given(EVENTS, SEEDS, WINDOWS, st.integers(0, 4), st.integers(0, 4))
-def test_equal_the_definitions(events, seeds, window_s, num_similar, num_popular):
-    check(events, seeds, window_s, num_similar, num_popular)
+@given(EVENTS, SEEDS, WINDOWS, st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
+def test_equal_the_definitions(events, seeds, window_s, num_similar, num_popular, num_following):
+    check(events, seeds, window_s, num_similar, num_popular, num_following)
 
 
 def busier_shop():
@@ -86,7 +89,7 @@ def test_equal_the_definitions_on_a_busier_shop(window_s):
 def test_one_pair_by_hand():
     """User 0 takes item 1 at times 0, 10 and 30, item 2 at 30; a window is 10; now it is 50."""
     events = [(0, 1, 0), (0, 1, 10), (0, 1, 30), (0, 2, 30), (1, 1, 45), (2, 3, 45), (1, 3, 46)]
-    found = ask(make(events, window_s=10, num_similar=0, num_popular=1), [(0, 50)])
+    found = ask(make(events, window_s=10, num_similar=0, num_popular=1, num_following=0), [(0, 50)])
     assert found.item.tolist() == [1, 2, 3]  # two own ones, one popular one
     value = dict(zip(FEATURES, found.feature[0].tolist(), strict=True))
     expected = {

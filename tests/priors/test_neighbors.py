@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_core.priors import co_counts, co_interaction
-from model_core.priors.co_interaction import CoInteraction, neighbors_at
+from model_core.priors.co_counts import CoCounts
+from model_core.priors.co_interaction import CoInteraction, nearest
 from model_core.priors.neighbors import ItemNeighbors
 from tests.priors import reference
-from tests.priors.worlds import EVENTS, NUM_ENTITIES, NUM_ITEMS, interactions
+from tests.priors.worlds import EVENTS, NUM_ENTITIES, NUM_ITEMS, WINDOWS, interactions
 
 
 def as_lists(item, neighbor, cosine) -> dict[int, list[tuple[int, float]]]:
@@ -21,16 +22,28 @@ def as_lists(item, neighbor, cosine) -> dict[int, list[tuple[int, float]]]:
     }
 
 
+def neighbors_at(rows, num_entities, time, count):
+    return nearest(lambda at: CoCounts.until(rows, num_entities, at), time, count)
+
+
+def followers_at(rows, num_entities, time, count, window_s):
+    return nearest(lambda at: CoCounts.following(rows, num_entities, at, window_s), time, count)
+
+
 def check(events, time, count, num_entities=NUM_ENTITIES, num_items=NUM_ITEMS, max_items=500):
-    item, neighbor, cosine = neighbors_at(interactions(events), num_entities, num_items, time, count)
+    near = reference.neighbors(events, time, count, max_items)
+    equal(neighbors_at(interactions(events), num_entities, time, count), near, count)
+
+
+def equal(found, near, count):
+    item, neighbor, cosine = found
     assert (item.dtype, neighbor.dtype, cosine.dtype) == (np.int64, np.int32, np.float32)
     assert neighbor.shape == cosine.shape == (len(item), count)
     assert (np.diff(item) > 0).all()
     padded = neighbor < 0
     assert not cosine[padded].any()
     assert (padded[:, :-1] <= padded[:, 1:]).all(), "padding comes last"
-    expected = {i: [(j, float(c)) for j, c in near.items()]
-                for i, near in reference.neighbors(events, time, count, max_items).items()}
+    expected = {i: [(j, float(c)) for j, c in of_item.items()] for i, of_item in near.items()}
     assert as_lists(item, neighbor, cosine) == expected
 
 
@@ -65,7 +78,7 @@ def test_a_larger_shop_both_ways(full, monkeypatch):
 def test_by_hand_with_ties_by_item():
     # Items 1 and 3 share both users; 0 shares one user with each of 1, 3 and 4.
     events = [(0, 1, 0), (1, 1, 0), (0, 3, 0), (1, 3, 0), (0, 0, 0), (0, 4, 0), (3, 5, 0)]
-    found = as_lists(*neighbors_at(interactions(events), 4, 6, 0, 2))
+    found = as_lists(*neighbors_at(interactions(events), 4, 0, 2))
     one, half = pytest.approx(1.0), pytest.approx(2**-0.5)
     assert found == {
         0: [(4, one), (1, half)], 1: [(3, one), (0, half)], 3: [(1, one), (0, half)],
@@ -74,10 +87,46 @@ def test_by_hand_with_ties_by_item():
 
 
 def test_repeats_count_once():
-    once = neighbors_at(interactions([(0, 1, 0), (0, 2, 1), (1, 1, 2)]), 4, 6, 9, 2)
-    often = neighbors_at(interactions([(0, 1, 0), (0, 2, 1), (1, 1, 2), (0, 1, 3), (0, 1, 4)]), 4, 6, 9, 2)
+    once = neighbors_at(interactions([(0, 1, 0), (0, 2, 1), (1, 1, 2)]), 4, 9, 2)
+    often = neighbors_at(interactions([(0, 1, 0), (0, 2, 1), (1, 1, 2), (0, 1, 3), (0, 1, 4)]), 4, 9, 2)
     for one, other in zip(once, often, strict=True):
         assert np.array_equal(one, other)
+
+
+@settings(max_examples=120, deadline=None)
+@given(EVENTS, st.integers(-6, 50), st.integers(0, 6), WINDOWS, st.integers(1, 40),
+       st.sampled_from([0, 10**9]), st.integers(1, 4))
+def test_followers_equal_brute_force(events, time, count, window_s, products, full, max_items):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(co_counts, "MAX_BLOCK_PRODUCTS", products)
+        patch.setattr(co_interaction, "_FULL_BLOCK", full)
+        patch.setattr(co_counts, "MAX_ITEMS_PER_ENTITY", max_items)
+        near = reference.followers(events, time, count, window_s, max_items)
+        equal(followers_at(interactions(events), NUM_ENTITIES, time, count, window_s), near, count)
+
+
+def test_followers_by_hand():
+    """Windows (0, 10] and (10, 20]. User 0 goes 1 → 2 → 3, user 1 goes 1 → 2; user 2 is new and takes 2."""
+    rows = interactions([(0, 1, 0), (0, 2, 5), (0, 3, 15), (1, 1, 0), (1, 2, 5), (2, 2, 15)])
+    found = as_lists(*followers_at(rows, 4, 20, 3, window_s=10))
+    # Item 1 stood before 3 windows of users, 2 before one; 2 was taken in 3, 3 in one.
+    assert found == {1: [(2, pytest.approx(2 / 3)), (3, pytest.approx(3**-0.5))],
+                     2: [(3, pytest.approx(1.0))]}
+    later = as_lists(*followers_at(interactions([*rows_of(rows), (1, 4, 21)]), 4, 20, 3, window_s=10))
+    assert later == found, "events after the time are not known"
+
+
+def rows_of(rows):
+    return list(zip(rows.entity.tolist(), rows.item.tolist(), rows.time.tolist(), strict=True))
+
+
+def test_followers_read_fewer_windows_where_pasts_are_long(monkeypatch):
+    events = [(user, item, 10 * item) for user in range(3) for item in range(6)]
+    whole, newest = (reference.followers(events, 50, 3, 10, max_windows=most) for most in (16, 1))
+    assert whole != newest
+    for most, expected in ((10**9, whole), (15, newest), (1, newest)):
+        monkeypatch.setattr(co_counts, "MAX_PAST_PAIRS", most)
+        equal(followers_at(interactions(events), 3, 50, 3, 10), expected, 3)
 
 
 TIMES = st.lists(st.integers(-9, 50), min_size=1, max_size=5)
@@ -88,7 +137,7 @@ TIMES = st.lists(st.integers(-9, 50), min_size=1, max_size=5)
 def test_a_look_up_uses_the_newest_allowed_snapshot(events, rounds, allowed):
     """Whatever was asked for before: neither later snapshots nor older ones are taken."""
     rows = interactions(events)
-    source = CoInteraction(rows, NUM_ENTITIES, NUM_ITEMS, 2, allowed)
+    source = CoInteraction.similar(rows, NUM_ENTITIES, NUM_ITEMS, 2, allowed)
     for times in rounds:
         snapshots = source(np.unique(times))
         time, item = np.repeat(times, NUM_ITEMS), np.tile(np.arange(NUM_ITEMS), len(times))
@@ -105,12 +154,12 @@ def test_a_look_up_uses_the_newest_allowed_snapshot(events, rounds, allowed):
 def test_snapshots_are_made_once(monkeypatch):
     made = []
 
-    def watch(*args):
-        made.append(args[-2])
-        return neighbors_at(*args)
+    def watch(count, time, num_neighbors):
+        made.append(time)
+        return nearest(count, time, num_neighbors)
 
-    monkeypatch.setattr(co_interaction, "neighbors_at", watch)
-    source = CoInteraction(interactions([(0, 0, 0), (0, 1, 5)]), 4, 6, 2, allowed=[0, 10, 20])
+    monkeypatch.setattr(co_interaction, "nearest", watch)
+    source = CoInteraction.similar(interactions([(0, 0, 0), (0, 1, 5)]), 4, 6, 2, allowed=[0, 10, 20])
     for times in ([12], [11, 3], [19, 25], [-4]):
         source(np.array(times))
     assert made == [10, 0, 20]
@@ -136,7 +185,7 @@ def test_rows_by_time_and_item():
 def test_no_snapshots_and_no_rows():
     none = ItemNeighbors.stack({}, num_items=5)
     assert none.rows_of(np.array([3]), np.array([1])).tolist() == [-1]
-    empty = neighbors_at(interactions([]), 4, 6, 0, 3)
+    empty = neighbors_at(interactions([]), 4, 0, 3)
     stacked = ItemNeighbors.stack({5: empty}, num_items=6)
     assert stacked.neighbor.shape == (0, 3)
     assert stacked.rows_of(np.array([9]), np.array([0])).tolist() == [-1]

@@ -58,19 +58,21 @@ def event_values(events: Sequence[Event], gaps: bool = True) -> dict[Event, tupl
 
 def make(
     events: Iterable[Event], window_s: int = 10, num_similar: int = 3, num_popular: int = 2,
-    allowed: Sequence[int] | None = None, num_entities: int = NUM_ENTITIES, num_items: int = NUM_ITEMS,
-    gaps: bool = True,
+    num_following: int = 2, allowed: Sequence[int] | None = None, num_entities: int = NUM_ENTITIES,
+    num_items: int = NUM_ITEMS, gaps: bool = True,
 ) -> PairPriors:
     rows = interactions(events)
-    near = CoInteraction(rows, num_entities, num_items, num_similar, allowed)
+    of_shop = rows, num_entities, num_items
+    near = CoInteraction.similar(*of_shop, num_similar, allowed)
+    following = CoInteraction.following(*of_shop, window_s, 2 * num_following, allowed)
     lifts = ColumnLifts(
         rows, code_columns(num_entities), code_columns(num_items),
         np.full(num_entities, UNTIMED), num_items, window_s)
     of_event = event_values(ordered(events), gaps)
     values = np.array([of_event[event] for event in ordered(events)], dtype=np.float32).reshape(-1, 2)
     return PairPriors(
-        EventIndex.build(rows, num_entities, num_items), near, lifts, ValuePriors(rows, values), window_s,
-        num_similar, num_popular)
+        EventIndex.build(rows, num_entities, num_items), near, following, lifts, ValuePriors(rows, values),
+        window_s, num_similar, num_popular, num_following)
 
 
 def ask(priors: PairPriors, seeds: Sequence[Seed]) -> Candidates:

@@ -30,9 +30,10 @@ def write_bundle(checkpoint: Checkpoint, graph: TemporalGraph, split: Split, out
             "num_entities": graph.num_entities, "priors": checkpoint.meta["priors"] or {}}))
         (folder / "config.json").write_bytes(json_bytes({
             "model": checkpoint.model_config.model_dump(mode="json")}))
-        (folder / "neighbors").mkdir()
-        for name in ItemNeighbors.ARRAYS:
-            np.save(folder / f"neighbors/{name}.npy", np.zeros(0))
+        for kind in ("neighbors", "followers"):
+            (folder / kind).mkdir()
+            for name in ItemNeighbors.ARRAYS:
+                np.save(folder / f"{kind}/{name}.npy", np.zeros(0))
         meta.update(parity={}, **write_portable(checkpoint, graph, split, folder))
     return out
 
