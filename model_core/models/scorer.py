@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,7 @@ from model_core.models.row_encodings import RowEncodings
 from model_core.priors.features import PairPriors
 from model_core.sampling.batches import Batch
 from model_core.sampling.seed_batches import BlockKey, SeedBatches, block_key
+from model_core.workers import Workers
 
 #: Nodes per seed that are assumed where the caller does not know better.
 ASSUMED_NODES_PER_SEED = 2_048.0
@@ -52,6 +54,8 @@ class ModelScorer:
         max_batch_nodes: Nodes per forward pass, about.
         priors: Candidate pairs of any seeds; required by a model that uses them.
         kept_bytes: Most memory for batches that are kept, for seeds scored at every epoch.
+        workers: Who works on the parts that a block of seeds is cut into; what suits the
+            device when unset.
 
     Raises:
         ArtifactError: The model was made for a graph of another shape.
@@ -69,6 +73,7 @@ class ModelScorer:
         max_batch_nodes: int = DEFAULT_MAX_BATCH_NODES,
         priors: PairPriors | None = None,
         kept_bytes: int = 0,
+        workers: Workers | None = None,
     ) -> None:
         assert priors is not None or model.prior is None, "this model needs pair priors"
         schema = GraphSchema.of(graph)
@@ -88,6 +93,8 @@ class ModelScorer:
         self._encodings = RowEncodings(model, graph)
         self._readouts: dict[BlockKey, Readout] | None = None
         self._room = 0
+        self._lock = threading.Lock()
+        self.workers = workers or Workers.on(self.device)
 
     def renewed(
         self, model: ContextGNN | None = None, *, max_readout_bytes: int = 0
@@ -136,25 +143,28 @@ class ModelScorer:
 
     def prepare(self, entity: Tensor, time: Tensor) -> tuple[PreparedBlock, ...]:
         """All that needs no weights; may run in another thread than ``score``."""
-        blocks = []
-        for at in range(0, len(entity), self.rows_per_block):
-            seeds = [part[at : at + self.rows_per_block].to(self.device) for part in (entity, time)]
+        size = min(self.rows_per_block, max(-(-len(entity) // self.workers.count), 1))
+
+        def prepare(at: int) -> PreparedBlock:
+            seeds = [part[at : at + size].to(self.device) for part in (entity, time)]
             key = block_key(*seeds)
             known = self._readouts is not None and key in self._readouts
-            blocks.append(PreparedBlock(key, None if known else self.batches(*seeds)))
-        return tuple(blocks)
+            return PreparedBlock(key, None if known else self.batches(*seeds))
+
+        return tuple(self.workers.map(prepare, range(0, len(entity), size)))
 
     def score(self, blocks: Sequence[PreparedBlock]) -> Tensor:
         """Raw scores of prepared seeds, float32 [B, num_items], the caller's to change."""
         vectors = self.item_vectors
         training = self.model.training
         self.model.eval()
+
+        @torch.no_grad()
+        def score(block: PreparedBlock) -> Tensor:
+            return self.model.catalogue_scores(self._readout(block), vectors).float()
+
         try:
-            with torch.no_grad():
-                scores = [
-                    self.model.catalogue_scores(self._readout(block), vectors).float()
-                    for block in blocks
-                ]
+            scores = list(self.workers.map(score, blocks))
         finally:
             self.model.train(training)
         if not scores:
@@ -170,9 +180,10 @@ class ModelScorer:
             size = sum(tensor.nbytes for tensor in (
                 readout.query, readout.offset, readout.gate,
                 *(part for kind in readout.pairs for part in (kind.seed, kind.item, kind.score))))
-            if size <= self._room:
-                self._readouts[block.key] = readout
-                self._room -= size
+            with self._lock:
+                if size <= self._room:
+                    self._readouts[block.key] = readout
+                    self._room -= size
         return readout
 
 

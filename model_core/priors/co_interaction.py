@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -37,6 +38,7 @@ class CoInteraction:
         self._count, self._num_items, self._num_neighbors = count, num_items, num_neighbors
         self._allowed = None if allowed is None else np.unique(np.asarray(allowed, np.int64))
         self._stacked = ItemNeighbors.stack({}, num_items)
+        self._lock = threading.Lock()
 
     @classmethod
     def similar(
@@ -62,6 +64,10 @@ class CoInteraction:
 
     def __call__(self, times: np.ndarray) -> ItemNeighbors:
         """Snapshots that serve the given times exactly."""
+        with self._lock:
+            return self._at(times)
+
+    def _at(self, times: np.ndarray) -> ItemNeighbors:
         if self._allowed is not None:
             place = np.searchsorted(self._allowed, times, side="right") - 1
             times = np.unique(self._allowed[place[place >= 0]])

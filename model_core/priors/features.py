@@ -150,7 +150,8 @@ class PairPriors:
 
     def _popular_at(self, time: int) -> np.ndarray:
         """Most frequent items of (t - Δ, t], ties by all history, then by row."""
-        if time not in self._popular:
+        found = self._popular.get(time)  # in one go: other threads may clear it
+        if found is None:
             events = self.events
             start, end = np.searchsorted(events.time, [time - self.window_s, time], side="right")
             item, count = np.unique(events.item[start:end], return_counts=True)
@@ -158,8 +159,8 @@ class PairPriors:
             order = np.lexsort((item, -known, -count))[: self.num_popular]
             if len(self._popular) >= MAX_KEPT_TIMES:  # a server asks at ever new times
                 self._popular.clear()
-            self._popular[time] = item[order].astype(np.int64)
-        return self._popular[time]
+            found = self._popular[time] = item[order].astype(np.int64)
+        return found
 
     def _item_features(self, item: np.ndarray, time: np.ndarray) -> np.ndarray:
         """float32 [M, len(ITEM_FEATURES)]; computed once per distinct (item, time)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal
@@ -43,6 +44,7 @@ class SeedBatches:
         self.graph, self.fan_out, self.strategy = graph, tuple(fan_out), strategy
         self.priors = priors
         self._room = max_bytes
+        self._lock = threading.Lock()
         self._kept: dict[BlockKey, Batch] = {}
 
     def __call__(self, entity: Tensor, time: Tensor) -> Batch:
@@ -64,9 +66,10 @@ class SeedBatches:
         if torch.equal(half.float(), batch.prior_feature):
             batch = replace(batch, prior_feature=half)
         size = batch_bytes(batch)
-        if size <= self._room:
-            self._kept[key] = batch
-            self._room -= size
+        with self._lock:
+            if size <= self._room:
+                self._kept[key] = batch
+                self._room -= size
 
 
 def block_key(entity: Tensor, time: Tensor) -> BlockKey:

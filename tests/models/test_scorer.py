@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from model_core.models.scorer import ModelScorer
+from model_core.workers import Workers
 from tests.models.graphs import NOW, priors_of, retail_graph, small_model
 
 GRAPH = retail_graph()
@@ -122,3 +123,28 @@ def test_stages_make_the_whole():
 def test_no_seeds():
     nobody = torch.zeros(0, dtype=torch.int64)
     assert scorer_of(small_model(GRAPH))(nobody, nobody).shape == (0, GRAPH.num_items)
+
+
+@pytest.mark.parametrize("config", [{}, {"item_vectors": "lookup"}, {"fusion": "replace"}])
+def test_two_workers_score_like_one(config):
+    """The same blocks, the same bits, however the two come in each other's way."""
+    model = small_model(GRAPH, **config)
+    entity, time = (torch.cat([part] * 5) for part in SEEDS)
+    expected = scorer_of(model, workers=Workers(1))(entity, time)
+    for memory in ({}, {"kept_bytes": LOTS}, {"kept_bytes": 2_000}):
+        for max_readout_bytes in (0, LOTS, 3_000):
+            current = scorer_of(model, workers=Workers(2), **memory).renewed(
+                max_readout_bytes=max_readout_bytes)
+            for _ in range(3):
+                assert torch.equal(current(entity, time), expected)
+            assert 0 <= current._room <= max_readout_bytes
+
+
+def test_a_block_is_cut_for_the_workers():
+    model = small_model(GRAPH)
+    whole, halves = (ModelScorer(model, TENSORS, (4, 3, 2), nodes_per_seed=1.0, priors=priors_of(GRAPH),
+                                 workers=Workers(count)) for count in (1, 2))
+    for scorer, sizes in ((whole, [12]), (halves, [6, 6])):
+        assert [block.batch.num_seeds for block in scorer.prepare(*SEEDS)] == sizes
+    torch.testing.assert_close(halves(*SEEDS), whole(*SEEDS))
+    assert [len(halves.prepare(*(part[:n] for part in SEEDS))) for n in (0, 1, 2, 3)] == [0, 1, 2, 2]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -163,6 +166,25 @@ def test_snapshots_are_made_once(monkeypatch):
     for times in ([12], [11, 3], [19, 25], [-4]):
         source(np.array(times))
     assert made == [10, 0, 20]
+
+
+def test_threads_that_ask_at_once_share_what_one_makes(monkeypatch):
+    made = []
+
+    def slow(count, time, num_neighbors):
+        made.append(time)
+        sleep(0.02)
+        return nearest(count, time, num_neighbors)
+
+    rows = interactions([(0, 0, 0), (0, 1, 5), (1, 0, 12), (1, 2, 15)])
+    alone = CoInteraction.similar(rows, 4, 6, 2)(np.array([20]))
+    monkeypatch.setattr(co_interaction, "nearest", slow)
+    source = CoInteraction.similar(rows, 4, 6, 2)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(source, [np.array([20])] * 4))
+    assert made == [20]
+    for snapshots in found:
+        assert np.array_equal(snapshots.neighbor, alone.neighbor)
 
 
 def snapshots():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable
 
 import torch
@@ -22,6 +23,7 @@ class SharedRows:
     def __init__(self, rows: Tensor, *, lasting: bool = False) -> None:
         self.rows, self.lasting = rows, lasting
         self._made: dict[Hashable, SharedRows] = {}
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return self.rows.shape[0]
@@ -35,9 +37,9 @@ class SharedRows:
         return self._once((root, norm), lambda: torch.relu_(norm(root(self.rows))))
 
     def _once(self, key: Hashable, make: Callable[[], Tensor]) -> SharedRows:
-        found = self._made.get(key)
-        if found is None:
-            found = SharedRows(make(), lasting=self.lasting)
-            if self.lasting:
-                self._made[key] = found
-        return found
+        if not self.lasting:
+            return SharedRows(make())
+        with self._lock:  # another batch that asks at the same time waits instead of doing it again
+            if key not in self._made:
+                self._made[key] = SharedRows(make(), lasting=True)
+            return self._made[key]
