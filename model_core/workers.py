@@ -7,7 +7,8 @@ wait for each other more than they gain; two halves of a batch side by side do n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -23,12 +24,20 @@ class Workers:
     """Maps a function over parts of a batch.
 
     Args:
-        count: Threads; 1 works in the caller's own thread.
+        count: Threads; 1 works in the caller's own thread. Otherwise each has a share of the
+            torch threads that the maker of this object has.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ThreadPoolExecutor | None = None
+        if count > 1:
+            mine, started = torch.get_num_threads(), Barrier(count)
+            self._pool = ThreadPoolExecutor(
+                count, "worker", initializer=_take_threads, initargs=(max(mine // count, 1),))
+            list(self._pool.map(lambda _: started.wait(), range(count)))
+            # A thread's setting is also that of every thread which starts later: put that back.
+            torch.set_num_threads(mine)
 
     @classmethod
     def on(cls, device: torch.device) -> Workers:
@@ -41,16 +50,11 @@ class Workers:
         Grad mode and autocast are those of a new thread: the function sets what it needs.
 
         Raises:
-            Exception: What the function raised, at its place.
+            Exception: What the function raised, at its place, once no part is at work any more.
         """
-        if self.count == 1 or len(items) < 2:
+        if self._pool is None or len(items) < 2:
             yield from map(function, items)
             return
-        if self._pool is None:
-            share = max(torch.get_num_threads() // self.count, 1)
-            # Of the thread alone; the caller keeps its own number.
-            self._pool = ThreadPoolExecutor(
-                self.count, "worker", initializer=torch.set_num_threads, initargs=(share,))
         ahead: list[Future[Result]] = []
         try:
             for item in items:
@@ -62,3 +66,10 @@ class Workers:
         finally:
             for future in ahead:
                 future.cancel()
+            wait(ahead)
+
+
+def _take_threads(share: int) -> None:
+    """Give this thread so many torch threads."""
+    torch.set_num_threads(share)
+    torch.get_num_threads()  # a thread's first question settles its number: later defaults change it no more

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def four_threads():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_results_come_in_order(count):
     def late_first(number: int) -> int:
-        time.sleep(0.02 / (number + 1))
+        sleep(0.02 / (number + 1))
         return number**2
 
     assert list(Workers(count).map(late_first, range(7))) == [0, 1, 4, 9, 16, 25, 36]
@@ -57,10 +58,33 @@ def test_an_error_is_raised_at_its_place(count):
     assert list(workers.map(work, [5, 6])) == [5, 6]  # and it goes on working
 
 
-def test_each_has_its_share_of_torch_threads_and_the_caller_keeps_its_own(four_threads):
-    found = list(Workers(2).map(lambda _: torch.get_num_threads(), range(4)))
-    assert found == [2] * 4
-    assert torch.get_num_threads() == 4
+def test_each_has_its_share_of_torch_threads_and_nobody_else_loses_any(four_threads):
+    """However many are made, and whichever thread uses them first."""
+    def shares(workers: Workers) -> list[int]:
+        return list(workers.map(lambda _: torch.get_num_threads(), range(4)))
+
+    def in_a_new_thread(function, *args):
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(function, *args).result()
+
+    for _ in range(3):
+        workers = Workers(2)
+        assert in_a_new_thread(shares, workers) == shares(workers) == [2] * 4
+        assert torch.get_num_threads() == in_a_new_thread(torch.get_num_threads) == 4
+
+
+def test_an_error_waits_for_what_is_at_work():
+    ended = []
+
+    def work(number: int) -> None:
+        if number == 0:
+            raise ValueError("first")
+        sleep(0.05)
+        ended.append(number)
+
+    with pytest.raises(ValueError, match="first"):
+        list(Workers(2).map(work, range(2)))
+    assert ended == [1]
 
 
 def test_one_works_in_the_thread_of_the_caller():

@@ -84,9 +84,10 @@ def export_bundle(
         if priors is not None:
             times = np.unique([split.val_time, split.test_time])
             for kind, source in (("neighbors", priors.neighbors), ("followers", priors.followers)):
+                near = source(times)
                 (folder / kind).mkdir()
                 for name in ItemNeighbors.ARRAYS:
-                    np.save(folder / f"{kind}/{name}.npy", getattr(source(times), name))
+                    np.save(folder / f"{kind}/{name}.npy", getattr(near, name))
         recommender = Recommender(session, schema, checkpoint.fan_out, vectors, item_id, graph,
                                   priors=priors)
         # Serving draws the newest neighbours, also for a model trained with uniform ones.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import torch
@@ -43,7 +42,6 @@ class RowEncodings:
     ) -> None:
         self._model, self._graph = model, graph
         self._room = max_bytes
-        self._lock = threading.Lock()
         #: Table to the place of every row among the encodings, int32, -1 where it has none; the
         #: row behind the last one stands for a row of zeros.
         self._place: dict[str, Tensor] = {}
@@ -57,10 +55,6 @@ class RowEncodings:
 
     def put_into(self, batch: Batch) -> Batch:
         """The batch with encodings of its distinct rows (``Batch.encoded``), where there is room."""
-        with self._lock:
-            return self._put_into(batch)
-
-    def _put_into(self, batch: Batch) -> Batch:
         encoded = {}
         for table in self._model.tables:
             row = batch.row[table]

@@ -24,6 +24,8 @@ from model_core.workers import Workers
 #: Nodes per seed that are assumed where the caller does not know better.
 ASSUMED_NODES_PER_SEED = 2_048.0
 DEFAULT_MAX_BATCH_NODES = 400_000
+#: Scores of a block up to which it is cut for the workers: each part reads the whole item table.
+MAX_CUT_SCORES = 2**23
 #: Most memory for remembered readouts. Blocks beyond it are computed anew.
 MAX_READOUT_BYTES = 2**28
 
@@ -143,7 +145,7 @@ class ModelScorer:
 
     def prepare(self, entity: Tensor, time: Tensor) -> tuple[PreparedBlock, ...]:
         """All that needs no weights; may run in another thread than ``score``."""
-        size = min(self.rows_per_block, max(-(-len(entity) // self.workers.count), 1))
+        size = self._part_size(len(entity))
 
         def prepare(at: int) -> PreparedBlock:
             seeds = [part[at : at + size].to(self.device) for part in (entity, time)]
@@ -153,6 +155,13 @@ class ModelScorer:
 
         return tuple(self.workers.map(prepare, range(0, len(entity), size)))
 
+    def _part_size(self, num_seeds: int) -> int:
+        """Seeds per part: those of all workers together have as many nodes as a block may have."""
+        # A uniform draw depends on the block that it is made for: a cut would be another draw.
+        cut = self.batches.strategy == "last" and num_seeds * self.graph.num_items <= MAX_CUT_SCORES
+        parts = self.workers.count if cut else 1
+        return max(min(self.rows_per_block // parts, -(-num_seeds // parts)), 1)
+
     def score(self, blocks: Sequence[PreparedBlock]) -> Tensor:
         """Raw scores of prepared seeds, float32 [B, num_items], the caller's to change."""
         vectors = self.item_vectors
@@ -160,29 +169,34 @@ class ModelScorer:
         self.model.eval()
 
         @torch.no_grad()
-        def score(block: PreparedBlock) -> Tensor:
-            return self.model.catalogue_scores(self._readout(block), vectors).float()
+        def score(part: tuple[BlockKey, Batch | None]) -> Tensor:
+            return self.model.catalogue_scores(self._readout(*part), vectors).float()
 
         try:
-            scores = list(self.workers.map(score, blocks))
+            # Rows are encoded part by part, before the workers begin: which one came first would
+            # change the shape of a product, and so its last bits.
+            with torch.no_grad():
+                parts = [(block.key, block.batch and self._encodings.put_into(block.batch))
+                         for block in blocks]
+            scores = list(self.workers.map(score, parts))
         finally:
             self.model.train(training)
         if not scores:
             return torch.zeros((0, len(vectors)), device=self.device)
         return scores[0] if len(scores) == 1 else torch.cat(scores)
 
-    def _readout(self, block: PreparedBlock) -> Readout:
-        if block.batch is None:
+    def _readout(self, key: BlockKey, batch: Batch | None) -> Readout:
+        if batch is None:
             assert self._readouts is not None
-            return self._readouts[block.key]
-        readout = self.model.read_out(self._encodings.put_into(block.batch))
+            return self._readouts[key]
+        readout = self.model.read_out(batch)
         if self._readouts is not None:
             size = sum(tensor.nbytes for tensor in (
                 readout.query, readout.offset, readout.gate,
                 *(part for kind in readout.pairs for part in (kind.seed, kind.item, kind.score))))
             with self._lock:
-                if size <= self._room:
-                    self._readouts[block.key] = readout
+                if key not in self._readouts and size <= self._room:
+                    self._readouts[key] = readout
                     self._room -= size
         return readout
 

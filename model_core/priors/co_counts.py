@@ -14,8 +14,8 @@ from model_core.graph.temporal_graph import Interactions
 MAX_ITEMS_PER_ENTITY = 500
 #: Products of one block of the item-item matrix: about 0.4 GB at most.
 MAX_BLOCK_PRODUCTS = 20_000_000
-#: Label windows back that are read for what follows what, fewer where their users' pasts are
-#: more than so many pairs: about 0.5 GB at most.
+#: Label windows back that are read for what follows what; after the newest one only as many as
+#: have so many (user, item) pairs in the pasts of their users: some 0.5 GB.
 MAX_WINDOWS, MAX_PAST_PAIRS = 16, 20_000_000
 
 
@@ -59,6 +59,7 @@ class CoCounts:
         end = int(np.searchsorted(interactions.time, time, side="right"))
         known, code = np.unique(np.asarray(interactions.item[:end]), return_inverse=True)
         entity = np.asarray(interactions.entity[:end])
+        pasts = _Pasts(entity, code, num_entities, len(known))
         before, after, room = _Stack(len(known)), _Stack(len(known)), MAX_PAST_PAIRS
         for number in range(1, MAX_WINDOWS + 1):
             start, stop = np.searchsorted(
@@ -67,15 +68,14 @@ class CoCounts:
                 break
             active = np.zeros(num_entities, dtype=bool)
             active[entity[start:stop]] = True
-            past = np.flatnonzero(active[entity[:start]])
-            past_pairs = _newest_pairs(entity[past], code[past], len(known))
-            room -= len(past_pairs[0])
+            who, what = pasts.pairs(active, int(start))
+            room -= len(who)
             if room < 0 and number > 1:
                 break
-            row = np.cumsum(active) - 1
-            for stack, (who, what) in ((before, past_pairs), (
-                    after, _newest_pairs(entity[start:stop], code[start:stop], len(known)))):
-                stack.add(row[who], what, int(active.sum()))
+            row, num_rows = np.cumsum(active) - 1, int(active.sum())
+            before.add(row[who], what, num_rows)
+            who, what = _newest_pairs(entity[start:stop], code[start:stop], len(known))
+            after.add(row[who], what, num_rows)
         return cls(known.astype(np.int64), after.matrix(), before.matrix().T.tocsr())
 
     @property
@@ -101,6 +101,34 @@ class CoCounts:
             stop = min(max(stop, start + 1), len(self.item))
             yield start, (self.by_item[start:stop] @ self.by_entity).tocsr()
             start = stop
+
+
+class _Pasts:
+    """What users had met before any event, without sorting the events anew for each.
+
+    Args:
+        entity, item: int64 [m], events by time.
+        num_entities, num_items: Above all of them.
+    """
+
+    def __init__(self, entity: np.ndarray, item: np.ndarray, num_entities: int, num_items: int) -> None:
+        self._events, self._num_items = (entity, item), num_items
+        pair, self._first = np.unique(entity * num_items + item, return_index=True)
+        self._pair = pair // num_items, pair % num_items
+        #: Users with more items than count: which are the newest depends on the moment.
+        self._long = np.bincount(self._pair[0], minlength=num_entities) > MAX_ITEMS_PER_ENTITY
+
+    def pairs(self, of: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct (entity, item) pairs of the events before position ``end``.
+
+        Args:
+            of: bool [num_entities], the users that are asked for.
+        """
+        (entity, item), (who, what) = self._pair, self._events
+        short = (of & ~self._long)[entity] & (self._first < end)
+        events = np.flatnonzero((of & self._long)[who[:end]])
+        newest = _newest_pairs(who[events], what[events], self._num_items)
+        return np.concatenate([entity[short], newest[0]]), np.concatenate([item[short], newest[1]])
 
 
 class _Stack:

@@ -15,7 +15,6 @@ from model_core.priors.neighbors import ItemNeighbors
 #: A block counts as full when more than one in this many of its cells is not zero.
 _FULL_BLOCK = 4
 
-
 #: Snapshots kept where any time may be asked for; at least those of the present look-up.
 MAX_KEPT_SNAPSHOTS = 8
 

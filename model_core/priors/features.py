@@ -1,10 +1,10 @@
 """PairPriors: candidate items of a seed, with what its past says about each of them.
 
 Candidates of (entity, t) are the items the entity met, the items nearest to those by
-co-interaction, the items that users took in a label window after they had met those, and the most
-popular items of the last label window. Everything is read
-from interactions at or before t. Ages are in label windows Δ, so that one set of widths
-suits a task of a week and a task of a year; counts and ages enter as log(1 + x).
+co-interaction, the items that users took in a label window after they had met those, and
+the most popular items of the last label window. Everything is read from interactions at
+or before t. Ages are in label windows Δ, so that one set of widths suits a task of a week
+and a task of a year; counts and ages enter as log(1 + x).
 
 The features are those of well-known heuristics (Sarwar et al. 2001 for item-kNN; decayed
 own counts as in next-basket baselines, Hu et al. 2020, arXiv 2006.00556): a network on

@@ -67,7 +67,7 @@ class SeedBatches:
             batch = replace(batch, prior_feature=half)
         size = batch_bytes(batch)
         with self._lock:
-            if size <= self._room:
+            if key not in self._kept and size <= self._room:
                 self._kept[key] = batch
                 self._room -= size
 

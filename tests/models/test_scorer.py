@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from time import sleep
+
 import pytest
 import torch
 
+from model_core.models import scorer as scorer_module
 from model_core.models.scorer import ModelScorer
 from model_core.workers import Workers
 from tests.models.graphs import NOW, priors_of, retail_graph, small_model
@@ -15,9 +19,9 @@ SEEDS = torch.arange(12), torch.tensor([NOW, NOW // 2] * 6)
 LOTS = 2**24
 
 
-def scorer_of(model, **options):
+def scorer_of(model, workers=None, **options):
     return ModelScorer(model, TENSORS, (4, 3, 2), nodes_per_seed=10.0, max_batch_nodes=50,
-                       priors=priors_of(GRAPH), **options)
+                       priors=priors_of(GRAPH), workers=workers or Workers(1), **options)
 
 
 class Counted:
@@ -126,11 +130,19 @@ def test_no_seeds():
 
 
 @pytest.mark.parametrize("config", [{}, {"item_vectors": "lookup"}, {"fusion": "replace"}])
-def test_two_workers_score_like_one(config):
-    """The same blocks, the same bits, however the two come in each other's way."""
-    model = small_model(GRAPH, **config)
-    entity, time = (torch.cat([part] * 5) for part in SEEDS)
-    expected = scorer_of(model, workers=Workers(1))(entity, time)
+def test_two_workers_give_the_same_bits_whichever_comes_first(config):
+    """Wide enough that the shape of a product changes its last bits."""
+    model = small_model(GRAPH, channels=64, **config)
+    entity, time = (torch.cat([part] * 3) for part in SEEDS)
+    read_out, delay = model.read_out, random.Random(0)
+
+    def late(*args):
+        sleep(delay.random() / 200)
+        return read_out(*args)
+
+    model.read_out = late
+    expected = scorer_of(model, workers=Workers(2))(entity, time)
+    torch.testing.assert_close(expected, scorer_of(model, workers=Workers(1))(entity, time))
     for memory in ({}, {"kept_bytes": LOTS}, {"kept_bytes": 2_000}):
         for max_readout_bytes in (0, LOTS, 3_000):
             current = scorer_of(model, workers=Workers(2), **memory).renewed(
@@ -138,6 +150,20 @@ def test_two_workers_score_like_one(config):
             for _ in range(3):
                 assert torch.equal(current(entity, time), expected)
             assert 0 <= current._room <= max_readout_bytes
+
+
+def test_uniform_draws_are_those_of_the_whole_block():
+    model = small_model(GRAPH)
+    one, two = (scorer_of(model, strategy="uniform", workers=Workers(count)) for count in (1, 2))
+    assert torch.equal(one(*SEEDS), two(*SEEDS))
+
+
+def test_a_large_catalogue_is_not_cut(monkeypatch):
+    monkeypatch.setattr(scorer_module, "MAX_CUT_SCORES", 11 * GRAPH.num_items)
+    scorer = ModelScorer(small_model(GRAPH), TENSORS, (4, 3, 2), nodes_per_seed=1.0,
+                         priors=priors_of(GRAPH), workers=Workers(2))
+    assert [[block.batch.num_seeds for block in scorer.prepare(*(part[:n] for part in SEEDS))]
+            for n in (12, 11)] == [[12], [6, 5]]
 
 
 def test_a_block_is_cut_for_the_workers():

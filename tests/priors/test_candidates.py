@@ -168,4 +168,3 @@ def test_forgotten_popularity_is_counted_again(events, seeds):
         for _ in range(2):
             assert_equal(ask(priors, seeds), whole)
         assert len(priors._popular) <= 1
-
