@@ -102,8 +102,7 @@ def step_costs(work: Workload, speed: MachineSpeed) -> tuple[StepCost, ...]:
     table_bytes, walks = facts.memory_bytes, work.num_interactions
     largest = max((table.num_rows for table in facts.tables.values()), default=0)
     widest = max((table.feature_bytes(config.graph.text_dim) for table in facts.tables.values()), default=0)
-    each = min(2 * walks / max(facts.num_entities, 1), facts.num_items, 500)
-    products = facts.num_entities * each**2
+    products = _item_products(work)
     pairs = min(products, MAX_PRODUCTS, float(facts.num_items) ** 2)
     num_eval = work.skeleton.num_val + work.skeleton.num_test
     modules = work.num_relations * work.num_layers
@@ -143,12 +142,33 @@ def _graph_bytes(work: Workload) -> float:
     return columns + (2 * INT + INT / 2) * work.facts.num_edges + 3 * INT * work.num_interactions
 
 
+def _item_products(work: Workload) -> float:
+    """Terms of the item-item matrix: the squares of how many items the users count with."""
+    facts = work.facts
+    each = min(2 * work.num_interactions / max(facts.num_entities, 1), facts.num_items, 500)
+    return facts.num_entities * each**2
+
+
+def _nearest_bytes(work: Workload) -> float:
+    """The nearest items and the followers of all known items at one moment."""
+    model = work.config.model
+    kept = model.num_similar + FOLLOWERS_PER_CANDIDATE * model.num_following if model.use_priors else 0
+    return work.num_known_items * kept * (INT + FLOAT) / 1.5
+
+
+def _snapshots_s(work: Workload, slow: float) -> float:
+    """Counting, at every snapshot, what goes with what and what follows what."""
+    model = work.config.model
+    kinds = (model.num_similar > 0) + (model.num_following > 0) if model.use_priors else 0
+    each = WALK_S / 3 * work.num_interactions + PRODUCT_S * _item_products(work)
+    return work.num_snapshots * kinds * each * slow
+
+
 def _prior_bytes(work: Workload) -> float:
     """Index of the events by user, item and column, and the nearest items at every snapshot, twice."""
     if not work.config.model.use_priors:
         return 0.0
-    kept = work.config.model.num_similar + FOLLOWERS_PER_CANDIDATE * work.config.model.num_following
-    nearest = work.num_snapshots * work.num_known_items * kept * (INT + FLOAT) / 1.5
+    nearest = work.num_snapshots * _nearest_bytes(work)
     entity, item = (work.facts.tables[table] for table in (
         work.facts.task.entity_table, work.facts.task.item_table))
     columns = [min(table.num_number + table.num_category, MAX_COLUMNS) for table in (entity, item)]
@@ -230,7 +250,8 @@ def _ranking_parts(work: Workload, batch_size: int) -> dict[str, float]:
 
 
 def _bundle_bytes(work: Workload) -> float:
-    return _graph_bytes(work) + FLOAT * work.facts.num_items * (work.config.model.embedding_dim + 1)
+    vectors = FLOAT * work.facts.num_items * (work.config.model.embedding_dim + 1)
+    return _graph_bytes(work) + vectors + 2 * _nearest_bytes(work)
 
 
 def _forward_flops(work: Workload, num_seeds: int) -> float:
@@ -273,7 +294,8 @@ def _train_s(work: Workload, speed: MachineSpeed, slow: float) -> float:
     counted = (work.skeleton.num_train + num_val) * work.candidates_per_seed * CANDIDATE_S * slow
     again = 1 + work.skeleton.num_val / work.skeleton.num_train if train.refit and num_val else 0.0
     steps = train.epochs * work.steps_per_epoch * step
-    return (steps + counted) * (1 + again) + train.epochs * _rank_s(work, speed, slow, num_val)
+    return ((steps + counted) * (1 + again) + train.epochs * _rank_s(work, speed, slow, num_val)
+            + _snapshots_s(work, slow))
 
 
 def _rank_s(work: Workload, speed: MachineSpeed, slow: float, num_rows: int) -> float:
