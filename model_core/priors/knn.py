@@ -24,7 +24,7 @@ MAX_DENSE_CELLS, MAX_DENSE_ITEMS = 4_000_000, 4_000
 
 @dataclass(frozen=True)
 class KnnScores:
-    """Item-kNN scores of the pairs that have any: key int64 [N] ascending, score float32 [N, H]."""
+    """Votes for the pairs that have any: key int64 [N] ascending, score float32 [N, H]."""
 
     key: np.ndarray
     score: np.ndarray

@@ -1,4 +1,4 @@
-"""ItemNeighbors: which items the same users meet, as it was known at several times."""
+"""ItemNeighbors: which items the same users meet, or meet next, as it was known at several times."""
 
 from __future__ import annotations
 
