@@ -218,8 +218,9 @@ def main() -> None:
                 if name not in ("out", "work", "point")}
     (args.out / "scale.json").write_text(
         json.dumps({"machine": machine, "settings": settings, "points": rows}, indent=1))
-    (args.out / "scale.svg").write_text(plot(rows))
     (args.out / "scale.md").write_text(table(rows) + "\n")
+    if any(sum(row["series"] == series for row in rows) > 1 for series in SERIES):  # a point is no line
+        (args.out / "scale.svg").write_text(plot(rows))
     print("\n" + table(rows) + "\n\n" + growth(rows))
 
 
