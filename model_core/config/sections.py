@@ -151,7 +151,8 @@ class ModelConfig(Section):
     num_popular: int = Field(60, ge=0, description="Recently popular candidates of the pair prior.")
     num_following: int = Field(
         40, ge=0, description="Candidates of the pair prior by what users took in a label window after what "
-                              "the user has met (twice as many are kept per item)."
+                              "the user has met (twice as many are kept per item, fewer in catalogues of "
+                              "millions)."
     )
     item_bias: bool = Field(True, description="One learned logit per item, beside the tower.")
     use_tower: bool = Field(True, description="Score all items with the two towers.")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from model_core.planning.machine import DEFAULT_SPEED, MachineSpeed
 from model_core.planning.workload import MAX_SCORES, Workload
-from model_core.priors.build import FOLLOWERS_PER_CANDIDATE
+from model_core.priors.build import num_followers
 from model_core.priors.columns import MAX_COLUMNS
 from model_core.priors.event_values import MAX_VALUES
 from model_core.priors.features import FEATURES
@@ -152,7 +152,8 @@ def _item_products(work: Workload) -> float:
 def _nearest_bytes(work: Workload) -> float:
     """The nearest items and the followers of all known items at one moment."""
     model = work.config.model
-    kept = model.num_similar + FOLLOWERS_PER_CANDIDATE * model.num_following if model.use_priors else 0
+    kept = model.num_similar + num_followers(work.num_known_items, model.num_following) if (
+        model.use_priors) else 0
     return work.num_known_items * kept * (INT + FLOAT) / 1.5
 
 

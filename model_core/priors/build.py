@@ -11,8 +11,9 @@ from model_core.graph.temporal_graph import TemporalGraph
 from model_core.priors.co_interaction import CoInteraction
 from model_core.priors.features import PairPriors
 
-#: Followers kept per item, for every candidate that they are to bring.
-FOLLOWERS_PER_CANDIDATE = 2
+#: Followers kept per item, for every candidate that they are to bring; and the fewest, where
+#: catalogues are so large that not all find room.
+FOLLOWERS_PER_CANDIDATE, MIN_FOLLOWERS = 2, 8
 #: Most snapshots of item-item similarity of a training run, and most bytes of them all; seed
 #: times without one of their own use the newest before them.
 MAX_SNAPSHOTS, MAX_SNAPSHOT_BYTES = 32, 2**30
@@ -41,19 +42,33 @@ def make_priors(
         columns: Whether the columns of both tables are read.
         values: Columns of event rows that are read.
         value_scales: Theirs, where another graph's are wanted.
-        num_following: Candidates by what follows; twice as many followers are kept per item.
+        num_following: Candidates by what follows; ``num_followers`` are kept per item.
     """
-    of_graph = graph.interactions.to_numpy(), graph.num_entities, graph.num_items
+    interactions = graph.interactions.to_numpy()
+    of_graph = interactions, graph.num_entities, graph.num_items
+    followers = num_followers(len(np.unique(interactions.item)), num_following)
     return PairPriors.of(
         graph, CoInteraction.similar(*of_graph, num_similar, snapshot_times),
-        CoInteraction.following(*of_graph, window_s, FOLLOWERS_PER_CANDIDATE * num_following, snapshot_times),
+        CoInteraction.following(*of_graph, window_s, followers, snapshot_times),
         window_s,
         num_similar, num_popular, num_following, columns, values, value_scales)
 
 
+def num_followers(num_known_items: int, num_following: int) -> int:
+    """Followers kept per item: twice the candidates, or as many as have room in two snapshots, at least 8.
+
+    Example:
+        >>> num_followers(4_000, 40), num_followers(3_000_000, 40), num_followers(10**9, 40)
+        (80, 22, 8)
+    """
+    room = MAX_SNAPSHOT_BYTES // (2 * 8 * max(num_known_items, 1))
+    return min(FOLLOWERS_PER_CANDIDATE * num_following, max(room, MIN_FOLLOWERS))
+
+
 def most_snapshots(num_known_items: int, num_similar: int, num_following: int) -> int:
     """How many snapshots of so many items fit, at least 2."""
-    size = max(num_known_items * (num_similar + FOLLOWERS_PER_CANDIDATE * num_following) * 8, 1)
+    kept = num_similar + num_followers(num_known_items, num_following)
+    size = max(num_known_items * kept * 8, 1)
     return max(min(MAX_SNAPSHOT_BYTES // size, MAX_SNAPSHOTS), 2)
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_core.graph.temporal_graph import Interactions
-from model_core.priors import features
-from model_core.priors.build import make_priors, thinned
+from model_core.priors import build, features
+from model_core.priors.build import make_priors, num_followers, thinned
 from model_core.priors.event_values import value_columns
 from model_core.priors.features import FEATURES, Candidates
 from tests.factories import DAY, Rows, make_graph
@@ -168,3 +168,18 @@ def test_forgotten_popularity_is_counted_again(events, seeds):
         for _ in range(2):
             assert_equal(ask(priors, seeds), whole)
         assert len(priors._popular) <= 1
+
+
+def test_followers_have_room_in_large_catalogues(monkeypatch):
+    assert [num_followers(n, 40) for n in (0, 4_000, 800_000, 3_000_000, 10**9)] == [80, 80, 80, 22, 8]
+    assert num_followers(10**9, 3) == 6  # never more than asked for
+    assert num_followers(10, 0) == 0
+    events = [(0, item, time) for time in (0, 15) for item in range(20)]
+    user, item, time = np.array(events).T
+    keys = {"user_id": ("users", user), "item_id": ("items", item)}
+    graph = make_graph({"users": Rows(1), "items": Rows(20), "events": Rows(len(events), time, keys)},
+                       "users", "items", events)
+    for room, kept in ((2**30, 12), (2 * 8 * 20 * 9, 9), (1, 8)):
+        monkeypatch.setattr(build, "MAX_SNAPSHOT_BYTES", room)
+        priors = make_priors(graph, 10, 0, 0, num_following=6)
+        assert priors.followers(np.array([20])).neighbor.shape == (20, kept)
