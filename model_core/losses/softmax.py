@@ -20,6 +20,7 @@ def softmax_loss(
     log_q: Tensor | None = None,
     positives_compete: bool = True,
     row_weight: Tensor | None = None,
+    normalised: bool = False,
 ) -> Tensor:
     """Multi-positive cross-entropy, summed over all positives of the batch.
 
@@ -46,6 +47,9 @@ def softmax_loss(
             keep known positives in the partitions of their groups.)
         row_weight: float [B], what each row counts; unset, all count 1.
         log_q: float [C] (or [B, C]), log of the probability that a column is in the sample.
+        normalised: The scores are log-probabilities, masked and corrected by whoever made them
+            (``masked`` and ``log_q`` are unset): the partition of a row is 1 and is not computed,
+            which would also tie together what is to be trained apart (``fusion.two_level``).
 
     Returns:
         Scalar float32, the sum over positives. Divide it by the number of rows.
@@ -61,6 +65,16 @@ def softmax_loss(
     scores = scores.float()
     weight = scores.new_ones(()) if row_weight is None else row_weight[positive_row]
     positive = scores[positive_row, positive_column]
+    if normalised:
+        assert masked is None, "it belongs to what made the scores"
+        assert log_q is None, "it belongs to what made the scores"
+        if positives_compete:
+            return -(weight * positive).sum()
+        share = positive.exp()
+        known = share.new_zeros(scores.shape[0]).index_add(0, positive_row, share)
+        # At least the positive's own share, whatever rounding says.
+        rest = torch.maximum(1 - known[positive_row] + share, share)
+        return (weight * (rest.clamp_min(torch.finfo(rest.dtype).tiny).log() - positive)).sum()
     if masked is not None or log_q is not None:
         correction = torch.zeros_like(scores, requires_grad=False)
         if log_q is not None:

@@ -201,7 +201,8 @@ def _kept_bytes(work: Workload, num_seeds: int, rows: Mapping[str, float]) -> fl
     vectors = (distinct * (KEPT_PER_BLOCK * model.encoder_blocks + KEPT_PER_ROW)
                + num_seeds * (subgraph.nodes * 2 + subgraph.node_layers * KEPT_PER_NODE
                               + subgraph.edge_layers * KEPT_PER_MESSAGE))
-    pairs = num_seeds * work.candidates_per_seed * (2 * len(FEATURES) + 6 * model.prior_hidden)
+    pairs = num_seeds * work.candidates_per_seed * (
+        2 * len(FEATURES) + 6 * model.prior_networks * model.prior_hidden)
     return FLOAT * (vectors * model.channels + pairs)
 
 
@@ -264,7 +265,8 @@ def _forward_flops(work: Workload, num_seeds: int) -> float:
                    for name, table in work.facts.tables.items() if table.width(text))
     layers = num_seeds * (work.subgraph.node_layers + work.subgraph.edge_layers / 2) * 2 * c * c
     width = len(FEATURES) + model.prior_hidden
-    return encoders + layers + num_seeds * work.candidates_per_seed * 2 * width * model.prior_hidden
+    prior = 2 * width * model.prior_networks * model.prior_hidden
+    return encoders + layers + num_seeds * work.candidates_per_seed * prior
 
 
 def _item_flops(work: Workload, num_items: int) -> float:

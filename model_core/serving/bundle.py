@@ -20,7 +20,7 @@ from model_core.priors.features import PairPriors
 from model_core.priors.neighbors import ItemNeighbors
 from model_core.records import Record, open_record
 
-KIND, SCHEMA_VERSION = "bundle", 6
+KIND, SCHEMA_VERSION = "bundle", 7
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Versions:
     """
 
     def __init__(
-        self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 6
+        self, root: str | Path | ObjectStore, *, kind: str = "bundle", schema_version: int = 7
     ) -> None:
         if isinstance(root, (str, Path)):
             root = open_store(root, "--registry")

@@ -24,7 +24,7 @@ from model_core.priors.build import make_priors
 from model_core.priors.features import PairPriors
 from model_core.records import Record, json_bytes, open_record, write_record
 
-KIND, SCHEMA_VERSION = "checkpoint", 6
+KIND, SCHEMA_VERSION = "checkpoint", 7
 
 
 def build_model(schema: GraphSchema, config: ModelConfig) -> ContextGNN:

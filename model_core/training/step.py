@@ -98,6 +98,7 @@ class StepRunner:
             scores = self.model.class_scores(
                 readout, vectors, classes.item, classes.log_q, absent)
         return softmax_loss(
-            scores, micro.positive_row, column, masked=absent,
+            scores, micro.positive_row, column, masked=None if self.model.is_normalised else absent,
             positives_compete=not mask_known, row_weight=micro.row_weight,
+            normalised=self.model.is_normalised,
         )

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model_core.graph.temporal_graph import UNTIMED
@@ -116,6 +116,29 @@ def test_without_competing_positives_equals_the_definition(problem):
     loss = softmax_loss(scores, *pairs(positives), masked=torch.tensor(masked),
                         log_q=torch.tensor(log_q), positives_compete=False)
     assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.booleans())
+def test_log_probabilities_need_no_partition(problem, compete):
+    """The same number as from any scores that they were made of, and from themselves."""
+    scores, positives, _, _ = problem
+    log_p = torch.log_softmax(scores, dim=1)
+    # Where known positives have all the probability, what is left of 1 is rounding.
+    assume(compete or all(log_p[row, own].exp().sum() < 0.99 for row, own in enumerate(positives)))
+    loss = softmax_loss(log_p, *pairs(positives), positives_compete=compete, normalised=True)
+    for made_of in (scores, log_p):
+        expected = softmax_loss(made_of, *pairs(positives), positives_compete=compete)
+        torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_rounding_leaves_certain_positives_a_finite_loss():
+    log_p = torch.log(torch.tensor([[0.7, 0.3 + 1e-6, 1e-38]])).requires_grad_()
+    loss = softmax_loss(log_p, torch.tensor([0, 0]), torch.tensor([0, 1]),
+                        positives_compete=False, normalised=True)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.0, abs=1e-5)
+    assert log_p.grad.isfinite().all()
 
 
 def test_gradient_check():

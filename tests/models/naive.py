@@ -105,9 +105,13 @@ def _prior_scores(model: ContextGNN, batch: Batch, seed: int) -> dict[int, torch
                                     batch.prior_feature, strict=True):
         if owner == seed:
             x = (feature - model.prior.mean) / model.prior.scale
-            for linear in (model.prior.enter, model.prior.middle):
-                x = torch.relu(linear.weight @ x + linear.bias)
-            scores[item] = (model.prior.leave.weight @ x + model.prior.leave.bias)[0]
+            said = []
+            for network in model.prior.networks:
+                hidden = x
+                for linear in (network.enter, network.middle):
+                    hidden = torch.relu(linear.weight @ hidden + linear.bias)
+                said.append((network.leave.weight @ hidden + network.leave.bias)[0])
+            scores[item] = sum(said) / len(said)
     return scores
 
 

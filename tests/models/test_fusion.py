@@ -75,6 +75,28 @@ def test_two_levels_by_definition(problem, shift):
     assert all(part.grad is None or part.grad.isfinite().all() for part in parts)
 
 
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(2, 3))
+def test_several_networks_are_the_mean_of_what_each_says(problem, num_networks):
+    """Log-probabilities and gradients: none of them sees the others."""
+    tower, (local, prior), generator = problem
+    gate, bias = (torch.randn(shape, generator=generator) for shape in ((len(tower), 1), tower.shape[1:]))
+    score = torch.randn(len(prior.item), num_networks, generator=generator)
+    weight = torch.randn(tower.shape, generator=generator)
+
+    def gradient(scores, of):
+        leaf = scores.clone().requires_grad_()
+        (of(leaf) * weight).sum().backward()
+        return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+
+    def fused(scores):
+        return two_level(tower, (local, PairScores(prior.seed, prior.item, scores)), bias, gate)
+
+    torch.testing.assert_close(fused(score), torch.stack([fused(s) for s in score.unbind(1)]).mean(0))
+    alone = torch.stack([gradient(s, fused) for s in score.unbind(1)], dim=1)
+    torch.testing.assert_close(gradient(score, fused), alone / num_networks, rtol=1e-4, atol=1e-5)
+
+
 def test_a_group_without_items_gives_no_gradient_to_its_scores():
     tower = torch.zeros(2, 2, requires_grad=True)
     pair = torch.zeros(2, requires_grad=True)
@@ -143,7 +165,7 @@ def test_two_levels_are_one_distribution_that_the_gate_divides():
 
 def test_the_shift_lowers_far_items_of_users_with_near_ones_outside_training():
     graph = retail_graph()
-    model = small_model(graph, dropout=0.0)
+    model = small_model(graph, dropout=0.0, prior_networks=1)
     batch, vectors = batch_of(graph, [*USERS, 5], [*TIMES, -1]), catalogue(model, graph).detach()
     with torch.no_grad():
         scores = {}

@@ -8,9 +8,9 @@ import torch
 from model_core.models.contextgnn.pair_prior import PairPrior
 
 
-def prior(num_features=3, hidden=4, dropout=0.0):
+def prior(num_features=3, hidden=4, dropout=0.0, num_networks=1):
     torch.manual_seed(0)
-    return PairPrior(num_features, hidden, dropout).eval()
+    return PairPrior(num_features, hidden, dropout, num_networks).eval()
 
 
 def test_standardised_features_have_mean_zero_and_spread_one():
@@ -32,14 +32,15 @@ def test_nothing_to_standardise_with_changes_nothing():
 
 
 def test_mean_and_scale_are_stored_with_the_weights_and_not_trained():
-    model = prior()
+    model = prior(num_networks=2)
     model.standardise(torch.randn(50, 3) * 5 + 2)
-    other = prior()
+    other = prior(num_networks=2)
     other.load_state_dict(model.state_dict())
     feature = torch.randn(6, 3)
     assert torch.equal(other(feature, None), model(feature, None))
     assert {name for name, _ in model.named_parameters()} == {
-        f"{layer}.{part}" for layer in ("enter", "middle", "leave") for part in ("weight", "bias")}
+        f"networks.{number}.{layer}.{part}" for number in (0, 1)
+        for layer in ("enter", "middle", "leave") for part in ("weight", "bias")}
 
 
 def test_two_hidden_layers_by_hand():
@@ -47,8 +48,9 @@ def test_two_hidden_layers_by_hand():
     with torch.no_grad():
         model.mean.copy_(torch.tensor([1.0, 2.0]))
         model.scale.copy_(torch.tensor([2.0, 4.0]))
-        for layer, weight, bias in ((model.enter, [[1.0, -1.0]], 0.5), (model.middle, [[3.0]], -1.0),
-                                    (model.leave, [[-2.0]], 0.25)):
+        network = model.networks[0]
+        for layer, weight, bias in ((network.enter, [[1.0, -1.0]], 0.5), (network.middle, [[3.0]], -1.0),
+                                    (network.leave, [[-2.0]], 0.25)):
             layer.weight.copy_(torch.tensor(weight))
             layer.bias.fill_(bias)
         # (5 - 1) / 2 - (2 - 2) / 4 + 0.5 = 2.5; 3 * 2.5 - 1 = 6.5; -2 * 6.5 + 0.25
@@ -64,3 +66,24 @@ def test_dropout_in_training_only():
     draws = [model(feature, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_networks_differ_and_outside_training_their_mean_counts():
+    model, feature = prior(num_networks=3), torch.randn(5, 3)
+    model.standardise(torch.randn(50, 3) * 5 + 2)
+    x = (feature - model.mean) / model.scale
+    each = torch.stack([network(x, None) for network in model.networks], dim=1)
+    assert len({tuple(column.tolist()) for column in each.unbind(1)}) == 3
+    assert torch.equal(model.train()(feature, None), each)
+    torch.testing.assert_close(model.eval()(feature, None), each.mean(dim=1))
+    assert model(feature[:0], None).shape == (0,)
+    assert model.train()(feature[:0], None).shape == (0, 3)
+
+
+def test_late_inputs_start_without_weight_in_all_networks():
+    torch.manual_seed(0)
+    model = PairPrior(3, 4, 0.0, 2, late=[1]).eval()
+    feature = torch.randn(5, 3)
+    other = feature + torch.tensor([0.0, 9.0, 0.0])
+    assert torch.equal(model(feature, None), model(other, None))
+    assert all(network.enter.weight[:, [0, 2]].all() for network in model.networks)

@@ -11,9 +11,9 @@ def inputs(tmp_path_factory):
     return make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread():
-    """With more, weights need not be equal to the bit."""
+    """With more, weights need not be equal to the bit. Of the module: its shared runs too are compared."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

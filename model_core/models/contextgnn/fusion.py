@@ -10,6 +10,10 @@ order of the near items is learned. ``two_level`` separates the questions:
     P(i) = (1 - σ(g)) · softmax over the others (tower score)           otherwise
 
 with a learned gate g of the user: does it go for the familiar, and then which item.
+
+Where pair scores come from several networks (``PairPrior`` in training), each has a softmax over the
+near items of its own, and P is the geometric mean of theirs: the loss of a row is then the mean of
+the networks' losses, and none learns to lean on the others.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ class PairScores:
 
     Attributes:
         seed, item: int64 [M], seed of the batch and catalogue row (or column of the classes).
-        score: float [M].
+        score: float [M]; or [M, K], of K networks.
     """
 
     seed: Tensor
@@ -42,7 +46,7 @@ def replace_or_add(tower: Tensor, pairs: tuple[PairScores, ...], replace: bool) 
     """Tower scores [B, C] with the first kind of pairs put in their place or added; the others added."""
     scores = tower.reshape(-1)
     for number, kind in enumerate(pairs):
-        place, value = _place(kind, tower), kind.score.to(tower.dtype)
+        place, value = _place(kind, tower), _by_network(kind.score).mean(dim=1).to(tower.dtype)
         scores = scores.scatter(0, place, value) if replace and number == 0 else (
             scores.scatter_add(0, place, value))
     return scores.reshape(tower.shape)
@@ -68,25 +72,26 @@ def two_level(
         far_shift: Taken off the log-probability of the other items of rows that have near ones.
 
     Returns:
-        float [B, C]; without a shift exp of a row sums to 1 (but for the share of an empty
-        group).
+        float [B, C]; of one network and without a shift exp of a row sums to 1 (but for the share
+        of an empty group).
     """
     tower, gate = tower.float(), gate.float()  # a partition in bfloat16 does not sum to 1
     place = torch.cat([_place(kind, tower) for kind in pairs])
     seed, item = (torch.cat([getattr(kind, part) for kind in pairs]) for part in ("seed", "item"))
-    near, times = _summed(torch.cat([kind.score.float() for kind in pairs]), place, tower.numel())
-    near = near + (near_bias.index_select(0, item) if near_bias.ndim == 1 else near_bias.reshape(-1)[place])
+    near, times = _summed([kind.score.float() for kind in pairs], place, tower.numel())
+    bias = near_bias.index_select(0, item) if near_bias.ndim == 1 else near_bias.reshape(-1)[place]
+    near = near + bias[:, None]
     far, exists = tower, None
     if absent is not None:
         far, exists = tower.masked_fill(absent, ABSENT), ~absent.reshape(-1)[place]
-        near = near.masked_fill(~exists, ABSENT)
+        near = near.masked_fill(~exists[:, None], ABSENT)
     # Few items of a row are near: they are counted one by one, and only the others as whole rows.
     far = far.reshape(-1).scatter(0, place, ABSENT).reshape(tower.shape)
     num_rows = tower.shape[0]  # not len: that is a constant in an exported model
     some = _has_any(seed, exists, num_rows) if has_near is None else has_near
     to_near, to_far = logsigmoid(gate), torch.where(some, logsigmoid(-gate) - far_shift, 0.0)
-    of_row = to_near.squeeze(1) - _log_partition(near, times, seed, num_rows)
-    near = near + of_row.index_select(0, seed)
+    of_row = to_near - _log_partition(near, times, seed, num_rows)
+    near = (near + of_row.index_select(0, seed)).mean(dim=1)
     if exists is not None:
         near = near.masked_fill(~exists, ABSENT)
     # Not logsumexp: where most of a row is absent its exp underflows, which is slow on a CPU.
@@ -95,21 +100,33 @@ def two_level(
     return scores.scatter_(0, place, 0.0).scatter_add_(0, place, near / times).reshape(tower.shape)
 
 
-def _summed(score: Tensor, place: Tensor, num_places: int) -> tuple[Tensor, Tensor]:
-    """The sum of all scores at the place of each, and how many these are, float [M] both."""
-    total = score.new_zeros(num_places).scatter_add_(0, place, score)
-    times = score.new_zeros(num_places).scatter_add_(0, place, torch.ones_like(score))
-    return total.index_select(0, place), times.index_select(0, place)
+def _summed(scores: list[Tensor], place: Tensor, num_places: int) -> tuple[Tensor, Tensor]:
+    """The sum of all kinds' scores at the place of each pair, [M, K], and how many these are, [M]."""
+    total, times, start = torch.zeros(()), place.new_zeros(place.shape), 0
+    for score in map(_by_network, scores):
+        # Where this kind has a score for each pair; 0 is a row of zeros, for none.
+        where = place.new_zeros(num_places, dtype=torch.int32)
+        own = torch.arange(1, score.shape[0] + 1, dtype=torch.int32, device=place.device)
+        where = where.scatter(0, place[start : start + score.shape[0]], own).index_select(0, place)
+        total = total + torch.cat([score.new_zeros(1, score.shape[1]), score]).index_select(0, where)
+        times, start = times + (where > 0), start + score.shape[0]
+    return total, times
+
+
+def _by_network(score: Tensor) -> Tensor:
+    """float [M, K]."""
+    return score if score.ndim == 2 else score[:, None]
 
 
 def _log_partition(score: Tensor, times: Tensor, seed: Tensor, num_rows: int) -> Tensor:
-    """Log of the sum of exp over the distinct places of every row, float [B].
+    """Log of the sum of exp over the distinct places of every row, float [B, K].
 
     On a GPU the terms are added in any order: the last bit may differ from run to run.
     """
-    top = score.new_full((num_rows,), ABSENT).scatter_reduce(0, seed, score.detach(), "amax")
-    share = (score - top.index_select(0, seed)).exp() / times
-    total = score.new_zeros(num_rows).scatter_add_(0, seed, share)
+    shape, index = (num_rows, score.shape[1]), seed[:, None].expand_as(score)
+    top = score.new_full(shape, ABSENT).scatter_reduce(0, index, score.detach(), "amax")
+    share = (score - top.index_select(0, seed)).exp() / times[:, None]
+    total = score.new_zeros(shape).scatter_add_(0, index, share)
     return top + total.clamp_min(torch.finfo(score.dtype).tiny).log()
 
 

@@ -102,7 +102,8 @@ class ContextGNN(nn.Module):
         else:
             self.items = ItemBias(schema.num_items)
         late = [FEATURES.index(name) for name in VALUE_FEATURES]
-        self.prior = PairPrior(len(FEATURES), config.prior_hidden, config.prior_dropout, late) if (
+        self.prior = PairPrior(
+            len(FEATURES), config.prior_hidden, config.prior_dropout, config.prior_networks, late) if (
             config.use_priors) else None
         has_near = self.has_pair or self.prior is not None
         self.gate = nn.Linear(dim, 1) if has_near and config.fusion == "two_level" else None
@@ -118,6 +119,11 @@ class ContextGNN(nn.Module):
             #: take longer: beside a prior the graph's pair score starts at nothing.
             self.pair_gain = nn.Parameter(torch.tensor(
                 config.pair_start if self.prior is not None else 1.0))
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether scores in training are log-probabilities."""
+        return self.gate is not None
 
     def item_vectors(
         self, item_columns: TableColumns[Tensor], rows: Tensor | None = None

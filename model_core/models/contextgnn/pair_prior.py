@@ -11,16 +11,22 @@ from model_core.models.contextgnn.dropout import relu_dropout
 
 
 class PairPrior(nn.Module):
-    """A small network over standardised pair features; its output is added to the score.
+    """Small networks over standardised pair features; their mean output is added to the score.
 
     Counts, ages and item-kNN scores of a pair, popularity of the item and activity of
     the user decide most of a repeat purchase. A graph network would have to learn to
     count before it could learn anything else.
 
+    The networks differ in their first weights only. Each is trained by a loss of its own
+    (``fusion.two_level``), so that what one learns by heart the others do not
+    (deep ensembles, Lakshminarayanan et al. 2017, arXiv 1612.01474; there probabilities are
+    averaged, here logits, which a server can do before it compares items).
+
     Args:
         num_features: Width of the input.
         hidden: Width of the two hidden layers.
         dropout: Dropout rate in them.
+        num_networks: K, how many.
         late: Inputs that start without weight: those that say something on some data only, and
             from random weights would be learned by heart before it shows that they say nothing.
 
@@ -31,17 +37,17 @@ class PairPrior(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, num_features: int, hidden: int, dropout: float, late: Sequence[int] = ()
+        self, num_features: int, hidden: int, dropout: float, num_networks: int = 1,
+        late: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.dropout = dropout
         self.register_buffer("mean", torch.zeros(num_features))
         self.register_buffer("scale", torch.ones(num_features))
-        self.enter = nn.Linear(num_features, hidden)
-        self.middle = nn.Linear(hidden, hidden)
-        self.leave = nn.Linear(hidden, 1)
+        self.networks = nn.ModuleList(
+            _Network(num_features, hidden, dropout) for _ in range(num_networks))
         with torch.no_grad():
-            self.enter.weight[:, list(late)] = 0
+            for network in self.networks:
+                network.enter.weight[:, list(late)] = 0
 
     def standardise(self, feature: Tensor) -> None:
         """Set mean and scale from a sample of training features, float [M, num_features]."""
@@ -51,8 +57,23 @@ class PairPrior(nn.Module):
             self.scale.copy_(torch.where(spread > 1e-3, spread, 1.0))
 
     def forward(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
-        """float [M, num_features] to float [M]."""
+        """float [M, num_features] to float [M, K] in training, to their mean [M] otherwise."""
         x = (feature - self.mean) / self.scale
+        scores = torch.stack([network(x, generator) for network in self.networks], dim=1)
+        return scores if self.training else scores.mean(dim=1)
+
+
+class _Network(nn.Module):
+    """Two hidden layers, float [M, num_features] to float [M]."""
+
+    def __init__(self, num_features: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.enter = nn.Linear(num_features, hidden)
+        self.middle = nn.Linear(hidden, hidden)
+        self.leave = nn.Linear(hidden, 1)
+
+    def forward(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         x = relu_dropout(self.enter(x), self.dropout, self.training, generator)
         x = relu_dropout(self.middle(x), self.dropout, self.training, generator)
         return self.leave(x).squeeze(1)
