@@ -20,6 +20,8 @@ MAX_KNN_ITEMS = 256
 #: Cells of the dense score matrix of one block of seeds, and the largest catalogue for
 #: which counting into all of them is no slower than sorting.
 MAX_DENSE_CELLS, MAX_DENSE_ITEMS = 4_000_000, 4_000
+#: Least score of a candidate, and groups of columns per candidate that are looked at first.
+_LEAST, _GROUPS = np.float32(1e-9), 4
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,39 @@ def _sum_dense(
     for total, count in zip(totals, counts, strict=False):
         if count == 0:
             continue
-        matrix, place = total.reshape(num_rows, num_items), max(num_items - count, 0)
-        bar = np.partition(matrix, place, axis=1)[:, place, None]
-        chosen |= (matrix >= np.maximum(bar, np.float32(1e-9))).reshape(-1)
+        matrix = total.reshape(num_rows, num_items)
+        chosen |= (matrix >= np.maximum(nth_largest(matrix, count), _LEAST)[:, None]).reshape(-1)
     used = np.flatnonzero(totals[0] > 0)
     return used, np.stack([total[used] for total in totals], axis=1), np.flatnonzero(chosen)
+
+
+def nth_largest(matrix: np.ndarray, count: int) -> np.ndarray:
+    """The ``count``-th largest value of each row, float32 [n]; where fewer are ≥ 1e-9, less than all these.
+
+    Most cells are far below it, and equal: a partition of whole rows takes most of the time of
+    counting. The ``count``-th largest of the maxima of some groups of columns is no larger than
+    what is looked for, and few cells reach it.
+
+    Args:
+        matrix: float32 [n, columns], not negative.
+        count: At least 1.
+    """
+    num_rows, width = matrix.shape
+    groups = _GROUPS * count
+    size = width // groups
+    if size < 2 or num_rows == 0:
+        place = max(width - count, 0)
+        return np.partition(matrix, place, axis=1)[:, place]
+    tops = matrix[:, : groups * size].reshape(num_rows, size, groups).max(axis=1)
+    floor = np.partition(tops, groups - count, axis=1)[:, groups - count]
+    at = np.flatnonzero(matrix >= np.maximum(floor, _LEAST)[:, None])
+    row = at // width
+    number = np.bincount(row, minlength=num_rows)
+    first = np.cumsum(number) - number
+    high = np.zeros((num_rows, max(number.max(), count)), dtype=np.float32)
+    high[row, np.arange(len(at)) - first[row]] = matrix.reshape(-1)[at]
+    place = high.shape[1] - count
+    return np.partition(high, place, axis=1)[:, place]
 
 
 def _sum_sparse(
@@ -135,5 +165,5 @@ def _sum_sparse(
         ranked = score[order, column]
         start = np.searchsorted(row, row)
         last = np.minimum(start + count - 1, np.searchsorted(row, row, side="right") - 1)
-        best.append(distinct[order[(ranked >= ranked[last]) & (ranked >= 1e-9)]])
+        best.append(distinct[order[(ranked >= ranked[last]) & (ranked >= _LEAST)]])
     return distinct, score, np.unique(np.concatenate([np.zeros(0, np.int64), *best]))

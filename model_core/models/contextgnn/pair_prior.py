@@ -7,7 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from model_core.models.contextgnn.aggregate import is_exporting
 from model_core.models.contextgnn.dropout import relu_dropout
+
+#: Pairs that are scored at a time: what a network makes of them stays in a processor's cache.
+_SLAB = 4_096
 
 
 class PairPrior(nn.Module):
@@ -58,9 +62,15 @@ class PairPrior(nn.Module):
 
     def forward(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
         """float [M, num_features] to float [M, K] in training, to their mean [M] otherwise."""
+        if self.training:
+            return self._each(feature, generator)
+        if is_exporting() or torch.is_grad_enabled() or feature.device.type != "cpu":
+            return self._each(feature, generator).mean(dim=1)
+        return torch.cat([self._each(slab, generator).mean(dim=1) for slab in feature.split(_SLAB)])
+
+    def _each(self, feature: Tensor, generator: torch.Generator | None) -> Tensor:
         x = (feature - self.mean) / self.scale
-        scores = torch.stack([network(x, generator) for network in self.networks], dim=1)
-        return scores if self.training else scores.mean(dim=1)
+        return torch.stack([network(x, generator) for network in self.networks], dim=1)
 
 
 class _Network(nn.Module):
