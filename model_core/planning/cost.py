@@ -152,9 +152,12 @@ def _item_products(work: Workload) -> float:
 def _nearest_bytes(work: Workload) -> float:
     """The nearest items and the followers of all known items at one moment."""
     model = work.config.model
-    kept = model.num_similar + num_followers(work.num_known_items, model.num_following) if (
-        model.use_priors) else 0
-    return work.num_known_items * kept * (INT + FLOAT) / 1.5
+    if not model.use_priors:
+        return 0.0
+    kept = model.num_similar, num_followers(work.num_known_items, model.num_following)
+    # As many as are kept, or as there are at all: most items of a large catalogue have few.
+    cells = sum(min(work.num_known_items * number, _item_products(work)) for number in kept)
+    return cells * (INT / 2 + FLOAT)
 
 
 def _snapshots_s(work: Workload, slow: float) -> float:

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from model_core.graph.temporal_graph import Interactions
 from model_core.priors.co_counts import CoCounts
-from model_core.priors.neighbors import ItemNeighbors
+from model_core.priors.neighbors import ItemNeighbors, NearestItems
 
 #: A block counts as full when more than one in this many of its cells is not zero.
 _FULL_BLOCK = 4
@@ -82,9 +82,7 @@ class CoInteraction:
         return self._stacked
 
 
-def nearest(
-    count: Callable[[int], CoCounts], time: int, num_neighbors: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def nearest(count: Callable[[int], CoCounts], time: int, num_neighbors: int) -> NearestItems:
     """The items that go most with each item, from the events up to a time.
 
     ``cos(i, j) = n_ij / sqrt(n_i n_j)``. Of ``CoCounts.until``, n_ij are the users that met both, n_i
@@ -94,23 +92,24 @@ def nearest(
     take anyway follows from nothing. An item is not its own neighbour.
 
     Returns:
-        ``(item, neighbor, cosine)``: int64 [n], ascending, the items that have
-        neighbours; int32 and float32 [n, K], nearest first, equal cosines by item; -1 and
-        0 padded.
+        At most ``num_neighbors`` of each item, equal cosines by item.
     """
     if num_neighbors == 0:
-        return (np.zeros(0, np.int64), np.zeros((0, 0), np.int32), np.zeros((0, 0), np.float32))
+        return NearestItems.none()
     counts = count(time)
     known = counts.item
     norm = np.sqrt(counts.num_users).astype(np.float32), np.sqrt(counts.num_takers).astype(np.float32)
-    neighbor = np.full((len(known), num_neighbors), -1, dtype=np.int32)
-    cosine = np.zeros((len(known), num_neighbors), dtype=np.float32)
+    number = np.zeros(len(known), dtype=np.int64)
+    none = NearestItems.none()
+    neighbors, cosines = [none.neighbor], [none.cosine]
     for first, block in counts.blocks():
-        row, column, value = _largest(block, first, norm, num_neighbors)
-        place = np.arange(len(row)) - np.searchsorted(row, row)
-        neighbor[first + row, place], cosine[first + row, place] = known[column], value
-    has = neighbor[:, 0] >= 0
-    return known[has], neighbor[has], cosine[has]
+        row, column, cosine = _largest(block, first, norm, num_neighbors)
+        number[first : first + block.shape[0]] = np.bincount(row, minlength=block.shape[0])
+        neighbors.append(known[column].astype(np.int32))
+        cosines.append(cosine.astype(np.float32))
+    has = number > 0
+    ptr = np.concatenate([[0], np.cumsum(number[has])])
+    return NearestItems(known[has], ptr, np.concatenate(neighbors), np.concatenate(cosines))
 
 
 def _largest(

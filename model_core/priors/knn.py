@@ -74,17 +74,15 @@ def knn_scores(
     row = snapshots.rows_of(time[past.pair_seed[newest]], past.pair_item[newest])
     source = newest[row >= 0]
     row, seed, age = row[row >= 0], past.pair_seed[source], past.age_last[source]
-    weights = [np.ones(len(age), np.float32), *(
-        np.exp2(-age / h).astype(np.float32) for h in KNN_HALF_LIVES[1:])]
+    weights = [np.exp2(-age / h).astype(np.float32) for h in KNN_HALF_LIVES[1:]]
     dense = num_items <= min(MAX_DENSE_ITEMS, MAX_DENSE_CELLS // 8)
     width = MAX_DENSE_CELLS // num_items if dense else 64
     keys, scores, chosen = [], [], []
     for begin in range(0, len(time), width):
         block = slice(*np.searchsorted(seed, [begin, begin + width]))
-        neighbor, cosine = snapshots.neighbor[row[block]], snapshots.cosine[row[block]]
-        # Padding has cosine 0: it adds nothing, wherever it points.
-        key = ((seed[block, None] - begin) * num_items + np.maximum(neighbor, 0)).reshape(-1)
-        parts = [(cosine * w[block, None]).reshape(-1) for w in weights]
+        number, neighbor, cosine = snapshots.of_rows(row[block])
+        key = np.repeat((seed[block] - begin) * num_items, number) + neighbor
+        parts = [cosine, *(cosine * np.repeat(w[block], number) for w in weights)]
         sums = _sum_dense if dense else _sum_sparse
         key, score, best = sums(key, parts, min(width, len(time) - begin), num_items,
                                 (num_similar, num_similar // 2))
@@ -92,7 +90,7 @@ def knn_scores(
         chosen.append(best + begin * num_items)
         scores.append(score)
     if not keys:
-        return np.zeros(0, np.int64), KnnScores.none(len(weights))
+        return np.zeros(0, np.int64), KnnScores.none(len(KNN_HALF_LIVES))
     found = KnnScores(np.concatenate(keys), np.concatenate(scores))
     return np.concatenate(chosen), found
 
@@ -153,9 +151,8 @@ def _sum_sparse(
     key: np.ndarray, parts: list[np.ndarray], num_rows: int, num_items: int, counts: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same by sorting, for large catalogues."""
-    real = parts[0] > 0
-    distinct, inverse = np.unique(key[real], return_inverse=True)
-    score = np.stack([np.bincount(inverse, weights=part[real], minlength=len(distinct))
+    distinct, inverse = np.unique(key, return_inverse=True)
+    score = np.stack([np.bincount(inverse, weights=part, minlength=len(distinct))
                       for part in parts], axis=1).astype(np.float32)
     row, best = distinct // num_items, []
     for column, count in enumerate(counts):

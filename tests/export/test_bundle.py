@@ -58,7 +58,7 @@ def test_bundle_holds_what_serving_needs(world, bundle):
         "model.onnx", "item_vectors.npy", "item_id.npy", "schema.json", "config.json", "MODEL_CARD.md",
         "weights.safetensors", "encodings.json",
         *(f"{kind}/{name}.npy" for kind in ("neighbors", "followers")
-          for name in ("time", "key", "neighbor", "cosine"))}
+          for name in ("time", "key", "ptr", "neighbor", "cosine"))}
     assert bundle.item_vectors.shape == (graph.num_items, 8 + 2)  # with the item biases
     assert bundle.item_vectors.dtype == np.float32
     assert bundle.item_id.tolist() == list(range(graph.num_items))

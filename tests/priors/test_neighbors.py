@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from model_core.priors import co_counts, co_interaction
 from model_core.priors.co_counts import CoCounts
 from model_core.priors.co_interaction import CoInteraction, nearest
-from model_core.priors.neighbors import ItemNeighbors
+from model_core.priors.neighbors import ItemNeighbors, NearestItems
 from tests.priors import reference
 from tests.priors.worlds import EVENTS, NUM_ENTITIES, NUM_ITEMS, WINDOWS, interactions
 
 
-def as_lists(item, neighbor, cosine) -> dict[int, list[tuple[int, float]]]:
+def as_lists(item, ptr, neighbor, cosine) -> dict[int, list[tuple[int, float]]]:
     return {
-        int(i): [(int(j), float(c)) for j, c in zip(near, value, strict=True) if j >= 0]
-        for i, near, value in zip(item, neighbor, cosine, strict=True)
+        int(i): list(zip(neighbor[a:b].tolist(), cosine[a:b].tolist(), strict=True))
+        for i, a, b in zip(item, ptr[:-1], ptr[1:], strict=True)
     }
 
 
@@ -39,15 +39,13 @@ def check(events, time, count, num_entities=NUM_ENTITIES, num_items=NUM_ITEMS, m
 
 
 def equal(found, near, count):
-    item, neighbor, cosine = found
-    assert (item.dtype, neighbor.dtype, cosine.dtype) == (np.int64, np.int32, np.float32)
-    assert neighbor.shape == cosine.shape == (len(item), count)
-    assert (np.diff(item) > 0).all()
-    padded = neighbor < 0
-    assert not cosine[padded].any()
-    assert (padded[:, :-1] <= padded[:, 1:]).all(), "padding comes last"
+    assert [part.dtype for part in found] == [np.int64, np.int64, np.int32, np.float32]
+    assert len(found.ptr) == len(found.item) + 1
+    assert found.ptr[-1] == len(found.neighbor) == len(found.cosine)
+    assert (np.diff(found.item) > 0).all()
+    assert not len(found.item) or 0 < np.diff(found.ptr).min() <= np.diff(found.ptr).max() <= count
     expected = {i: [(j, float(c)) for j, c in of_item.items()] for i, of_item in near.items()}
-    assert as_lists(item, neighbor, cosine) == expected
+    assert as_lists(*found) == expected
 
 
 @settings(max_examples=100, deadline=None)
@@ -150,8 +148,7 @@ def test_a_look_up_uses_the_newest_allowed_snapshot(events, rounds, allowed):
             if row < 0:
                 assert i not in near
             else:
-                found = [j for j in snapshots.neighbor[row].tolist() if j >= 0]
-                assert found == list(near[i])
+                assert snapshots.of_rows(np.array([row]))[1].tolist() == list(near[i])
 
 
 def test_snapshots_are_made_once(monkeypatch):
@@ -189,9 +186,11 @@ def test_threads_that_ask_at_once_share_what_one_makes(monkeypatch):
 
 def snapshots():
     def near(item, neighbor):
-        return np.array(item), np.array(neighbor, np.int32)[:, None], np.full((len(item), 1), 0.5, np.float32)
+        flat = np.concatenate(neighbor).astype(np.int32)
+        return NearestItems(np.array(item), np.cumsum([0, *map(len, neighbor)]), flat,
+                            np.arange(1, 1 + len(flat), dtype=np.float32) / 8)
 
-    return ItemNeighbors.stack({20: near([1, 4], [4, 1]), 10: near([0], [2])}, num_items=5)
+    return ItemNeighbors.stack({20: near([1, 4], [[4, 0, 2], [1]]), 10: near([0], [[2]])}, num_items=5)
 
 
 def test_rows_by_time_and_item():
@@ -204,10 +203,26 @@ def test_rows_by_time_and_item():
     assert stacked.rows_of(time, item).tolist() == [-1, 0, 0, -1, -1, 1, 2, 2, -1]
 
 
+def test_neighbours_of_rows_and_snapshots_again():
+    stacked = snapshots()
+    number, neighbor, cosine = stacked.of_rows(np.array([2, 0, 1, 2]))
+    assert number.tolist() == [1, 1, 3, 1]
+    assert neighbor.tolist() == [1, 2, 4, 0, 2, 1]
+    assert cosine.tolist() == [4 / 8, 1 / 8, 1 / 8, 2 / 8, 3 / 8, 4 / 8]
+    parts = stacked.snapshots()
+    assert list(parts) == [10, 20]
+    assert parts[20].item.tolist() == [1, 4]
+    assert parts[20].ptr.tolist() == [0, 3, 4]
+    again = ItemNeighbors.stack({**parts, 30: NearestItems.none()}, 5)
+    for name in ("key", "ptr", "neighbor", "cosine"):
+        assert np.array_equal(getattr(again, name), getattr(stacked, name)), name
+    assert again.time.tolist() == [10, 20, 30]
+
+
 def test_no_snapshots_and_no_rows():
     none = ItemNeighbors.stack({}, num_items=5)
     assert none.rows_of(np.array([3]), np.array([1])).tolist() == [-1]
     empty = neighbors_at(interactions([]), 4, 0, 3)
     stacked = ItemNeighbors.stack({5: empty}, num_items=6)
-    assert stacked.neighbor.shape == (0, 3)
+    assert len(stacked.neighbor) == 0
     assert stacked.rows_of(np.array([9]), np.array([0])).tolist() == [-1]
