@@ -9,7 +9,8 @@ are on validation rows.
 
     python -m benchmarks.negatives DIR … [--seconds 60] [--num-classes 512] [--seeds 0 1 2]
 
-where DIR holds the records ``graph`` and ``split`` of a run.
+where DIR holds the records ``graph`` and ``split`` of a run, or is ``made-up:ITEMS:EVENTS``, a
+generated shop (``generated.py``) of the size at which a catalogue has to be sampled.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.generated import generate
 from benchmarks.prepared import work_like_a_step
 from model_core.config import RunConfig, parse_overrides
 from model_core.evaluation.validation import map_validator
@@ -41,6 +43,7 @@ SIDES = {
     "queue": ["train.loss=sampled"],
     "uniform": ["train.loss=sampled", "queue.uniform_fraction=1.0"],
 }
+MADE_UP = "made-up:"
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -99,28 +102,36 @@ def run_side(
     return watch
 
 
+def open_dataset(name: str, folder: Path) -> tuple[TemporalGraph[np.ndarray], Split]:
+    """Records of a run, or a generated shop whose split goes into ``folder``."""
+    if not name.startswith(MADE_UP):
+        return TemporalGraph.open(Path(name) / "graph"), Split.open(Path(name) / "split")
+    num_items, num_events = map(int, name.removeprefix(MADE_UP).split(":"))
+    return generate(folder, num_items=num_items, num_events=num_events,
+                    num_users=max(num_events // 10, 1_000), num_val_rows=1_000)
+
+
 def compare(
-    dataset: Path, seconds: float, num_validations: int, num_classes: int, seed: int,
-    settings: list[str], clock: Callable[[], float],
+    name: str, graph: TemporalGraph[np.ndarray], split: Split, seconds: float, num_validations: int,
+    num_classes: int, seed: int, settings: list[str], clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
     """All sides on one dataset with one seed."""
-    graph, split = TemporalGraph.open(dataset / "graph"), Split.open(dataset / "split")
     rows = []
     for side, own in SIDES.items():
         base = [*settings, *own, f"train.num_classes={num_classes}", f"train.seed={seed}",
                 "train.patience=1000", "train.refit=false"]
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory() as folder:
             first = run_side(graph, split, parse_overrides([*base, "train.epochs=1"]), seconds / 8,
-                             clock, Path(name) / "first")
+                             clock, Path(folder) / "first")
             step_s = first.spent_s / max(first.num_steps, 1)
             num_steps = max(int(seconds / max(step_s, 1e-3)), num_validations)
             per_epoch = min(-(-num_steps // num_validations), first.steps_per_epoch)
             config = parse_overrides([*base, f"train.epochs={max(num_steps // per_epoch, 1)}",
                                       f"train.max_steps_per_epoch={per_epoch}"])
-            watch = run_side(graph, split, config, 1.25 * seconds, clock, Path(name) / "whole")
+            watch = run_side(graph, split, config, 1.25 * seconds, clock, Path(folder) / "whole")
         values = [value for _, value in watch.curve]
         rows.append({
-            "dataset": dataset.name, "num_items": graph.num_items, "seed": seed, "side": side,
+            "dataset": name, "num_items": graph.num_items, "seed": seed, "side": side,
             "num_classes": None if config.train.loss == "full" else num_classes,
             "num_steps": watch.num_steps, "step_ms": watch.spent_s / max(watch.num_steps, 1) * 1e3,
             "seconds": watch.spent_s, "last_map": values[-1], "best_map": max(values),
@@ -147,7 +158,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("datasets", type=Path, nargs="+", metavar="DIR")
+    parser.add_argument("datasets", nargs="+", metavar="DIR")
     parser.add_argument("--seconds", type=float, default=60.0, help="Training time of each side.")
     parser.add_argument("--clock", choices=CLOCKS, default="wall",
                         help="cpu: processor time of all threads, for a machine shared with others.")
@@ -164,11 +175,13 @@ def main() -> None:
     work_like_a_step(args.threads)
     rows = []
     for dataset in args.datasets:
-        num_items = TemporalGraph.open(dataset / "graph").num_items
-        for seed in args.seeds:
-            rows += compare(dataset, args.seconds, args.validations,
-                            args.num_classes or max(num_items // 2, 32), seed, args.set,
-                            CLOCKS[args.clock])
+        with tempfile.TemporaryDirectory() as folder:
+            graph, split = open_dataset(dataset, Path(folder))
+            name = dataset if dataset.startswith(MADE_UP) else Path(dataset).name
+            for seed in args.seeds:
+                rows += compare(name, graph, split, args.seconds, args.validations,
+                                args.num_classes or max(graph.num_items // 2, 32), seed, args.set,
+                                CLOCKS[args.clock])
     print(table(rows))
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))

@@ -148,7 +148,8 @@ class ModelConfig(Section):
     prior_hidden: int = Field(64, ge=1, description="Width of the pair prior's hidden layers.")
     prior_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the pair prior.")
     prior_networks: int = Field(
-        4, ge=1, le=64, description="Networks of the pair prior, trained side by side and averaged."
+        4, ge=1, le=64, description="Networks of the pair prior, trained apart and averaged "
+                                 "(two-level fusion; otherwise one)."
     )
     num_similar: int = Field(80, ge=0, description="Item-kNN candidates (and neighbours) of the pair prior.")
     num_popular: int = Field(60, ge=0, description="Recently popular candidates of the pair prior.")

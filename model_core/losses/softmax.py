@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model_core.models.contextgnn.fusion import ABSENT, Apart, log_partition
+
 
 def softmax_loss(
     scores: Tensor,
@@ -20,7 +22,7 @@ def softmax_loss(
     log_q: Tensor | None = None,
     positives_compete: bool = True,
     row_weight: Tensor | None = None,
-    normalised: bool = False,
+    apart: Apart | None = None,
 ) -> Tensor:
     """Multi-positive cross-entropy, summed over all positives of the batch.
 
@@ -47,9 +49,8 @@ def softmax_loss(
             keep known positives in the partitions of their groups.)
         row_weight: float [B], what each row counts; unset, all count 1.
         log_q: float [C] (or [B, C]), log of the probability that a column is in the sample.
-        normalised: The scores are log-probabilities, masked and corrected by whoever made them
-            (``masked`` and ``log_q`` are unset): the partition of a row is 1 and is not computed,
-            which would also tie together what is to be trained apart (``fusion.two_level``).
+        apart: What each of K networks says, of which ``scores`` is the mean. The loss is then the
+            mean of their K losses: one loss of the mean would teach them to rely on each other.
 
     Returns:
         Scalar float32, the sum over positives. Divide it by the number of rows.
@@ -65,16 +66,6 @@ def softmax_loss(
     scores = scores.float()
     weight = scores.new_ones(()) if row_weight is None else row_weight[positive_row]
     positive = scores[positive_row, positive_column]
-    if normalised:
-        assert masked is None, "it belongs to what made the scores"
-        assert log_q is None, "it belongs to what made the scores"
-        if positives_compete:
-            return -(weight * positive).sum()
-        share = positive.exp()
-        known = share.new_zeros(scores.shape[0]).index_add(0, positive_row, share)
-        # At least the positive's own share, whatever rounding says.
-        rest = torch.maximum(1 - known[positive_row] + share, share)
-        return (weight * (rest.clamp_min(torch.finfo(rest.dtype).tiny).log() - positive)).sum()
     if masked is not None or log_q is not None:
         correction = torch.zeros_like(scores, requires_grad=False)
         if log_q is not None:
@@ -83,14 +74,38 @@ def softmax_loss(
             correction.masked_fill_(masked, -torch.inf)
         correction[positive_row, positive_column] = 0.0
         scores = scores + correction
-    if positives_compete:
-        return (weight * (torch.logsumexp(scores, dim=1)[positive_row] - positive)).sum()
-    known = torch.zeros_like(scores, dtype=torch.bool)
-    known[positive_row, positive_column] = True
-    # Finite, so that a row without any negative has a gradient of zero, not NaN.
-    negatives = scores.masked_fill(known | torch.isneginf(scores), -1e30)
-    others = torch.logsumexp(negatives, dim=1)[positive_row]
-    return (weight * (torch.logaddexp(others, positive) - positive)).sum()
+    others = scores
+    if not positives_compete:
+        known = torch.zeros_like(scores, dtype=torch.bool)
+        known[positive_row, positive_column] = True
+        # Finite, so that a row without any negative has a gradient of zero, not NaN.
+        others = scores.masked_fill(known | torch.isneginf(scores), ABSENT)
+    if apart is None:
+        partition = torch.logsumexp(others, dim=1)[positive_row]
+    else:
+        partition = _partitions(others, apart)[positive_row]
+        positive = positive[:, None] + _delta_at(
+            apart, positive_row * scores.shape[1] + positive_column, scores.numel())
+    if not positives_compete:
+        partition = torch.logaddexp(partition, positive)
+    each = partition - positive
+    return (weight * (each if apart is None else each.mean(dim=1))).sum()
+
+
+def _partitions(scores: Tensor, apart: Apart) -> Tensor:
+    """Log of the sum of exp over a row, by every network, float [B, K]."""
+    flat = scores.clamp_min(ABSENT).reshape(-1)
+    far = torch.logsumexp(flat.scatter(0, apart.place, ABSENT).reshape(scores.shape), dim=1)
+    near = flat.index_select(0, apart.place)[:, None] + apart.delta
+    return torch.logaddexp(far[:, None], log_partition(near, apart.times, apart.seed, len(scores)))
+
+
+def _delta_at(apart: Apart, place: Tensor, num_places: int) -> Tensor:
+    """What each network says beyond the mean at some places, float [Q, K]: 0 where all agree."""
+    where = place.new_zeros(num_places, dtype=torch.int32)
+    own = torch.arange(1, len(apart.place) + 1, dtype=torch.int32, device=place.device)
+    where = where.scatter(0, apart.place, own).index_select(0, place)
+    return torch.cat([apart.delta.new_zeros(1, apart.delta.shape[1]), apart.delta]).index_select(0, where)
 
 
 def unborn(item_birth: Tensor, seed_time: Tensor) -> Tensor:

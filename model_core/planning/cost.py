@@ -157,7 +157,7 @@ def _nearest_bytes(work: Workload) -> float:
     kept = model.num_similar, num_followers(work.num_known_items, model.num_following)
     # As many as are kept, or as there are at all: most items of a large catalogue have few.
     cells = sum(min(work.num_known_items * number, _item_products(work)) for number in kept)
-    return cells * (INT / 2 + FLOAT)
+    return cells * (INT / 2 + FLOAT) + len(kept) * work.num_known_items * 2 * INT
 
 
 def _snapshots_s(work: Workload, slow: float) -> float:
@@ -205,7 +205,7 @@ def _kept_bytes(work: Workload, num_seeds: int, rows: Mapping[str, float]) -> fl
                + num_seeds * (subgraph.nodes * 2 + subgraph.node_layers * KEPT_PER_NODE
                               + subgraph.edge_layers * KEPT_PER_MESSAGE))
     pairs = num_seeds * work.candidates_per_seed * (
-        2 * len(FEATURES) + 6 * model.prior_networks * model.prior_hidden)
+        2 * len(FEATURES) + 6 * work.num_prior_networks * model.prior_hidden)
     return FLOAT * (vectors * model.channels + pairs)
 
 
@@ -268,7 +268,7 @@ def _forward_flops(work: Workload, num_seeds: int) -> float:
                    for name, table in work.facts.tables.items() if table.width(text))
     layers = num_seeds * (work.subgraph.node_layers + work.subgraph.edge_layers / 2) * 2 * c * c
     width = len(FEATURES) + model.prior_hidden
-    prior = 2 * width * model.prior_networks * model.prior_hidden
+    prior = 2 * width * work.num_prior_networks * model.prior_hidden
     return encoders + layers + num_seeds * work.candidates_per_seed * prior
 
 

@@ -116,6 +116,12 @@ class Workload:
                 for name, rows in self.distinct_rows(num_seeds).items()}
 
     @property
+    def num_prior_networks(self) -> int:
+        """Networks of the pair prior; several where fusion trains them apart."""
+        model = self.config.model
+        return model.prior_networks if model.fusion == "two_level" else 1
+
+    @property
     def candidates_per_seed(self) -> float:
         """Pairs of the pair prior: own items, nearest by item-kNN and by what follows, recently popular."""
         model = self.config.model

@@ -119,7 +119,9 @@ def _sum_dense(
 
 
 def nth_largest(matrix: np.ndarray, count: int) -> np.ndarray:
-    """The ``count``-th largest value of each row, float32 [n]; where fewer are ≥ 1e-9, less than all these.
+    """The ``count``-th largest value of each row, float32 [n].
+
+    Where fewer are ≥ 1e-9, something no larger than any of these.
 
     Most cells are far below it, and equal: a partition of whole rows takes most of the time of
     counting. The ``count``-th largest of the maxima of some groups of columns is no larger than

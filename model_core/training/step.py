@@ -91,14 +91,13 @@ class StepRunner:
         if birth is not None:
             absent = unborn(birth if classes is None else birth[classes.item], micro.time)
             absent[micro.positive_row, column] = False  # what was met exists, whatever its time says
+        readout = self.model.read_out(micro.batch, generator)
         if classes is None:
-            scores = self.model(micro.batch, vectors, generator, absent)
+            scores, apart = self.model.fused_catalogue(readout, vectors, absent)
         else:
-            readout = self.model.read_out(micro.batch, generator)
-            scores = self.model.class_scores(
+            scores, apart = self.model.fused_classes(
                 readout, vectors, classes.item, classes.log_q, absent)
         return softmax_loss(
-            scores, micro.positive_row, column, masked=None if self.model.is_normalised else absent,
-            positives_compete=not mask_known, row_weight=micro.row_weight,
-            normalised=self.model.is_normalised,
+            scores, micro.positive_row, column, masked=absent,
+            positives_compete=not mask_known, row_weight=micro.row_weight, apart=apart,
         )

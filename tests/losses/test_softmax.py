@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_core.graph.temporal_graph import UNTIMED
 from model_core.losses.softmax import softmax_loss, unborn
+from model_core.models.contextgnn.fusion import PairScores, two_level
 from model_core.negatives.classes import sample_classes
 from tests.negatives.proposals import make_proposals
 
@@ -118,27 +119,62 @@ def test_without_competing_positives_equals_the_definition(problem):
     assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
-@given(problems(), st.booleans())
-def test_log_probabilities_need_no_partition(problem, compete):
-    """The same number as from any scores that they were made of, and from themselves."""
-    scores, positives, _, _ = problem
-    log_p = torch.log_softmax(scores, dim=1)
-    # Where known positives have all the probability, what is left of 1 is rounding.
-    assume(compete or all(log_p[row, own].exp().sum() < 0.99 for row, own in enumerate(positives)))
-    loss = softmax_loss(log_p, *pairs(positives), positives_compete=compete, normalised=True)
-    for made_of in (scores, log_p):
-        expected = softmax_loss(made_of, *pairs(positives), positives_compete=compete)
-        torch.testing.assert_close(loss, expected, rtol=1e-3, atol=1e-4)
+@st.composite
+def networks(draw):
+    """Fusion with K networks: tower, two kinds of pairs, positives, what is absent."""
+    rows, columns, count = draw(st.integers(1, 3)), draw(st.integers(1, 6)), draw(st.integers(2, 4))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1_000)))
+    places = [(row, column) for row in range(rows) for column in range(columns)]
+    pairs_of = [torch.tensor(draw(st.lists(st.sampled_from(places), unique=True)), dtype=torch.int64)
+                .reshape(-1, 2) for _ in range(2)]
+    spread = draw(st.sampled_from([0.5, 3.0, 12.0]))
+    positives = [draw(st.lists(st.integers(0, columns - 1), min_size=1, unique=True)) for _ in range(rows)]
+    absent = torch.tensor([[draw(st.booleans()) and column not in own for column in range(columns)]
+                           for own in positives])
+
+    def normal(*shape):
+        return spread * torch.randn(*shape, generator=generator)
+
+    return (normal(rows, columns), pairs_of, normal(len(pairs_of[0])), normal(len(pairs_of[1]), count),
+            normal(columns), normal(rows, 1), positives, absent)
 
 
-def test_rounding_leaves_certain_positives_a_finite_loss():
-    log_p = torch.log(torch.tensor([[0.7, 0.3 + 1e-6, 1e-38]])).requires_grad_()
-    loss = softmax_loss(log_p, torch.tensor([0, 0]), torch.tensor([0, 1]),
-                        positives_compete=False, normalised=True)
-    loss.backward()
-    assert loss.item() == pytest.approx(0.0, abs=1e-5)
-    assert log_p.grad.isfinite().all()
+@settings(max_examples=150, deadline=None)
+@given(networks(), st.booleans(), st.booleans())
+def test_several_networks_have_the_mean_of_their_losses(problem, compete, weighted):
+    """Value and gradients are those of each network alone, known positives masked or not."""
+    tower, (local, prior), graph_score, scores, bias, gate, positives, absent = problem
+    weight = torch.arange(1.0, 1.0 + len(tower)) if weighted else None
+    leaves = [part.clone().requires_grad_() for part in (tower, graph_score, scores, bias, gate)]
+
+    def loss(tower, graph_score, scores, bias, gate):
+        kinds = (PairScores(*local.unbind(1), graph_score), PairScores(*prior.unbind(1), scores))
+        fused = two_level(tower, kinds, bias, gate, absent=absent)
+        return softmax_loss(fused.scores, *pairs(positives), masked=absent, positives_compete=compete,
+                            row_weight=weight, apart=fused.apart)
+
+    together = loss(*leaves)
+    gradients = torch.autograd.grad(together, leaves, allow_unused=True)
+    alone = sum(loss(leaves[0], leaves[1], one, leaves[3], leaves[4]) for one in leaves[2].unbind(1))
+    alone = alone / scores.shape[1]
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    for found, expected in zip(gradients, torch.autograd.grad(alone, leaves, allow_unused=True), strict=True):
+        if found is not None and expected is not None:
+            assert found.isfinite().all()
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_one_loss_of_the_mean_would_be_another():
+    """Networks that disagree about the negatives are not paid for it."""
+    score = torch.tensor([[0.0, 0.0], [5.0, -5.0], [-5.0, 5.0]], requires_grad=True)
+    kind = PairScores(torch.zeros(3, dtype=torch.int64), torch.arange(3), score)
+    fused = two_level(torch.zeros(1, 4), (kind,), torch.zeros(4), torch.zeros(1, 1))
+    positive = torch.tensor([0]), torch.tensor([0])
+    apart = softmax_loss(fused.scores, *positive, apart=fused.apart)
+    tied = softmax_loss(fused.scores, *positive)
+    # One half for the group, then 1 / (1 + e^5 + e^-5) by both networks.
+    assert apart.item() == pytest.approx(math.log(2) + math.log(1 + math.exp(5) + math.exp(-5)), rel=1e-5)
+    assert tied.item() < apart.item() - 0.5
 
 
 def test_gradient_check():

@@ -54,7 +54,7 @@ def test_two_levels_by_definition(problem, shift):
     bias = torch.randn(tower.shape[1], generator=generator)
     gate = torch.randn(len(tower), 1, generator=generator)
     parts = [part.requires_grad_() for part in (tower, bias, gate, *(kind.score for kind in kinds))]
-    found = two_level(tower, kinds, bias, gate, shift)
+    found = two_level(tower, kinds, bias, gate, shift).scores
     locals_, priors = map(named, kinds)
     for row in range(len(tower)):
         near, far = {}, {}
@@ -76,25 +76,29 @@ def test_two_levels_by_definition(problem, shift):
 
 
 @settings(max_examples=60, deadline=None)
-@given(problems(), st.integers(2, 3))
-def test_several_networks_are_the_mean_of_what_each_says(problem, num_networks):
-    """Log-probabilities and gradients: none of them sees the others."""
+@given(problems(), st.integers(2, 3), st.booleans())
+def test_what_several_networks_say_and_its_mean(problem, num_networks, some_absent):
     tower, (local, prior), generator = problem
     gate, bias = (torch.randn(shape, generator=generator) for shape in ((len(tower), 1), tower.shape[1:]))
     score = torch.randn(len(prior.item), num_networks, generator=generator)
-    weight = torch.randn(tower.shape, generator=generator)
-
-    def gradient(scores, of):
-        leaf = scores.clone().requires_grad_()
-        (of(leaf) * weight).sum().backward()
-        return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+    absent = torch.rand(tower.shape, generator=generator) < 0.3 if some_absent else None
 
     def fused(scores):
-        return two_level(tower, (local, PairScores(prior.seed, prior.item, scores)), bias, gate)
+        kinds = local, PairScores(prior.seed, prior.item, scores)
+        return two_level(tower, kinds, bias, gate, absent=absent)
 
-    torch.testing.assert_close(fused(score), torch.stack([fused(s) for s in score.unbind(1)]).mean(0))
-    alone = torch.stack([gradient(s, fused) for s in score.unbind(1)], dim=1)
-    torch.testing.assert_close(gradient(score, fused), alone / num_networks, rtol=1e-4, atol=1e-5)
+    together, alone = fused(score), [fused(one) for one in score.unbind(1)]
+    torch.testing.assert_close(together.scores, torch.stack([one.scores for one in alone]).mean(0))
+    assert all(one.apart is None for one in alone)
+    apart = together.apart
+    places = torch.cat([kind.seed * tower.shape[1] + kind.item for kind in (local, prior)])
+    assert torch.equal(apart.place, places)
+    assert torch.equal(apart.seed, places // tower.shape[1])
+    assert torch.equal(apart.times, (places[:, None] == places).sum(1))
+    for number, one in enumerate(alone):
+        whole = together.scores.flatten().clone()
+        whole[apart.place] = whole[apart.place] + apart.delta[:, number]
+        torch.testing.assert_close(whole.reshape(tower.shape), one.scores, rtol=1e-4, atol=1e-5)
 
 
 def test_a_group_without_items_gives_no_gradient_to_its_scores():
@@ -102,7 +106,7 @@ def test_a_group_without_items_gives_no_gradient_to_its_scores():
     pair = torch.zeros(2, requires_grad=True)
     kind = PairScores(torch.tensor([0, 0]), torch.tensor([0, 1]), pair)  # row 0: all near; row 1: none
     gate = torch.zeros(2, 1, requires_grad=True)
-    loss = two_level(tower, (kind,), torch.zeros(2), gate)[:, 0].sum()
+    loss = two_level(tower, (kind,), torch.zeros(2), gate).scores[:, 0].sum()
     loss.backward()
     assert tower.grad.tolist() == [[0.0, 0.0], [0.5, -0.5]]
     assert pair.grad.tolist() == [0.5, -0.5]
@@ -271,7 +275,7 @@ def test_items_that_do_not_exist_get_no_gradient_and_no_share():
     score = torch.zeros(3, requires_grad=True)
     pairs = (PairScores(torch.zeros(3, dtype=torch.int64), torch.tensor([0, 1, 2]), score),)
     absent = torch.tensor([[False, False, True, False, False, True]])
-    found = two_level(tower, pairs, torch.zeros(6), torch.zeros(1, 1), absent=absent)
+    found = two_level(tower, pairs, torch.zeros(6), torch.zeros(1, 1), absent=absent).scores
     assert found[~absent].exp().sum().item() == pytest.approx(1.0, abs=1e-6)
     (found[0, 0] + found[0, 3]).backward()
     assert tower.grad[0, [2, 5]].tolist() == [0.0, 0.0]
@@ -282,5 +286,5 @@ def test_bfloat16_scores_still_sum_to_one():
     torch.manual_seed(0)
     tower = torch.randn(3, 500).to(torch.bfloat16)
     pairs = (PairScores(torch.tensor([0, 1]), torch.tensor([3, 4]), torch.randn(2)),)
-    found = two_level(tower, pairs, torch.zeros(500), torch.randn(3, 1).to(torch.bfloat16))
+    found = two_level(tower, pairs, torch.zeros(500), torch.randn(3, 1).to(torch.bfloat16)).scores
     torch.testing.assert_close(found.exp().sum(dim=1), torch.ones(3), atol=1e-5, rtol=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from model_core.models.contextgnn import pair_prior
 from model_core.models.contextgnn.pair_prior import PairPrior
 
 
@@ -87,3 +88,12 @@ def test_late_inputs_start_without_weight_in_all_networks():
     other = feature + torch.tensor([0.0, 9.0, 0.0])
     assert torch.equal(model(feature, None), model(other, None))
     assert all(network.enter.weight[:, [0, 2]].all() for network in model.networks)
+
+
+@pytest.mark.parametrize("num_pairs", [0, 1, 2, 3, 7])
+def test_slabs_are_scored_like_the_whole(num_pairs, monkeypatch):
+    model, feature = prior(num_networks=2), torch.randn(num_pairs, 3)
+    whole = model(feature, None)  # with gradients there are no slabs
+    monkeypatch.setattr(pair_prior, "_SLAB", 2)
+    with torch.no_grad():
+        torch.testing.assert_close(model(feature, None), whole)

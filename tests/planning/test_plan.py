@@ -64,6 +64,26 @@ def test_memory_of_training_grows_with(plan, setting, part, factor):
     assert after[part] > factor * before[part]
 
 
+def test_networks_of_the_pair_prior_take_memory_and_time(plan):
+    def train_step(*settings):
+        cost = step(plan(*settings), "train")
+        return cost.parts["activations"], cost.wall_s
+
+    one, two, four = (train_step(f"model.prior_networks={n}") for n in (1, 2, 4))
+    for a, b, c in zip(one, two, four, strict=True):
+        assert a < b < c
+        assert c - b == pytest.approx(2 * (b - a), rel=1e-6)
+    # Under one softmax there is one, whatever is asked for.
+    assert train_step("model.fusion=add") == train_step("model.fusion=add", "model.prior_networks=1")
+
+
+def test_neighbours_are_no_more_than_there_are(plan):
+    """Beyond the items of a small shop a longer list costs nothing."""
+    some, more, most = (step(plan(f"model.num_similar={n}", "model.num_following=0"), "export_onnx").parts
+                        for n in (10, 80, 10**6))
+    assert some["pair_prior"] < more["pair_prior"] < most["pair_prior"] < 100 * more["pair_prior"]
+
+
 def test_exact_parts(plan):
     made = plan("train.loss=full", "model.item_bias=true")
     work = made.workload

@@ -9,6 +9,7 @@ import torch
 
 from model_core.errors import ArtifactError, ConfigError, DataError, TrainingError
 from model_core.models.scorer import ModelScorer
+from model_core.negatives.classes import SampledClasses
 from model_core.priors.build import make_priors
 from model_core.training.batching import StepMaker, prepared_ahead
 from model_core.training.checkpoint import Checkpoint, build_model
@@ -117,28 +118,62 @@ def test_error_while_preparing_is_raised_at_its_step():
         next(steps)
 
 
-def test_sampled_with_room_for_everything_equals_full(inputs):
+def loss_of_a_step(inputs, config, step, **model_settings):
+    """What a step says, and the model that said it."""
     graph, _split, queue = inputs
-    config = TRAIN.model_copy(update={"mask_known_positives": True})
-    losses = []
-    for loss in ("full", "sampled"):
-        torch.manual_seed(0)
-        model = build_model(_schema(graph), MODEL.model_copy(update={"dropout": 0.0})).train()
-        steps = maker(inputs, loss=loss, num_classes=NUM_ITEMS)
-        step = steps(0)
-        if loss == "sampled":
-            assert len(step.classes.item) == NUM_ITEMS or step.classes.log_q.min() < 0
-            present = torch.zeros(NUM_ITEMS, dtype=torch.bool)
-            present[step.classes.item] = True
-            assert present[step.micro_batches[0].positive].all()
-            if not present.all():
-                pytest.skip("the draw missed an item")
-            step = dataclasses.replace(step, classes=dataclasses.replace(
-                step.classes, log_q=torch.zeros_like(step.classes.log_q)))
-        runner = StepRunner(model, torch.optim.SGD(model.parameters(), lr=0.0), graph.to_torch(),
-                            torch.tensor(queue.item_birth), config, torch.device("cpu"))
-        losses.append(runner(step))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    torch.manual_seed(0)
+    settings = MODEL.model_copy(update={"dropout": 0.0, **model_settings})
+    model = build_model(_schema(graph), settings).train()
+    runner = StepRunner(model, torch.optim.SGD(model.parameters(), lr=0.0), graph.to_torch(),
+                        torch.tensor(queue.item_birth), config, torch.device("cpu"))
+    return runner(step), model, runner
+
+
+def with_all_classes(step):
+    """The same step, for certain over the whole catalogue; positives first, as always."""
+    positive = step.micro_batches[0].positive.unique()
+    others = torch.tensor(sorted(set(range(NUM_ITEMS)) - set(positive.tolist()), reverse=True))
+    item = torch.cat([positive, others])
+    return dataclasses.replace(step, classes=SampledClasses(
+        item, torch.zeros(NUM_ITEMS), len(positive), NUM_ITEMS))
+
+
+@pytest.mark.parametrize("mask_known", [True, False])
+def test_sampled_with_room_for_everything_equals_full(inputs, mask_known):
+    config = TRAIN.model_copy(update={"mask_known_positives": mask_known})
+    full = maker(inputs)(0)
+    assert loss_of_a_step(inputs, config, full)[0] == pytest.approx(
+        loss_of_a_step(inputs, config, with_all_classes(full))[0], rel=1e-5)
+
+
+def test_known_positives_are_masked_with_the_sampled_loss_unless_told_otherwise(inputs):
+    full = maker(inputs)(0)
+    found = {(mask, sampled): loss_of_a_step(
+        inputs, TRAIN.model_copy(update={"mask_known_positives": mask}),
+        with_all_classes(full) if sampled else full)[0]
+        for mask in (None, True, False) for sampled in (False, True)}
+    assert found[None, True] == pytest.approx(found[True, True])
+    assert found[None, False] == pytest.approx(found[False, False])
+    assert found[True, True] < found[False, True] - 0.01
+
+
+@pytest.mark.parametrize("mask_known", [True, False])
+@pytest.mark.parametrize("sampled", [True, False])
+def test_a_step_with_several_networks_is_the_mean_of_steps_with_one(inputs, mask_known, sampled):
+    config = TRAIN.model_copy(update={"mask_known_positives": mask_known})
+    step = maker(inputs)(0)
+    step = with_all_classes(step) if sampled else step
+    together, model, _ = loss_of_a_step(inputs, config, step, prior_networks=3)
+    alone = []
+    for number in range(3):
+        _, other, runner = loss_of_a_step(inputs, config, step, prior_networks=1)
+        own = {name: value for name, value in model.state_dict().items() if "prior.networks" not in name}
+        own |= {f"prior.networks.0.{name}": value
+                for name, value in model.prior.networks[number].state_dict().items()}
+        other.load_state_dict(own)
+        alone.append(runner(step))
+    assert len({round(value, 4) for value in alone}) == 3
+    assert together == pytest.approx(sum(alone) / 3, rel=1e-5)
 
 
 def test_infinite_loss_stops_at_once_with_the_step(inputs, tmp_path):

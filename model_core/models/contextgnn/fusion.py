@@ -12,13 +12,14 @@ order of the near items is learned. ``two_level`` separates the questions:
 with a learned gate g of the user: does it go for the familiar, and then which item.
 
 Where pair scores come from several networks (``PairPrior`` in training), each has a softmax over the
-near items of its own, and P is the geometric mean of theirs: the loss of a row is then the mean of
-the networks' losses, and none learns to lean on the others.
+near items of its own. The loss is the mean of their losses (``Apart``, ``losses.softmax``), so
+that none learns to lean on the others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,6 +43,32 @@ class PairScores:
     score: Tensor
 
 
+@dataclass(frozen=True)
+class Apart:
+    """What each of K networks says of near items, beside the mean of them all.
+
+    A place that two kinds of pairs name stands here twice, alike.
+
+    Attributes:
+        place: int64 [P], row · C + column.
+        seed: int64 [P], its row.
+        times: int64 [P], how often the place is named.
+        delta: float32 [P, K], log-probability by a network less the mean; elsewhere all agree.
+    """
+
+    place: Tensor
+    seed: Tensor
+    times: Tensor
+    delta: Tensor
+
+
+class Fused(NamedTuple):
+    """Scores float [B, C], and what they are the mean of; None where there is one network."""
+
+    scores: Tensor
+    apart: Apart | None
+
+
 def replace_or_add(tower: Tensor, pairs: tuple[PairScores, ...], replace: bool) -> Tensor:
     """Tower scores [B, C] with the first kind of pairs put in their place or added; the others added."""
     scores = tower.reshape(-1)
@@ -55,7 +82,7 @@ def replace_or_add(tower: Tensor, pairs: tuple[PairScores, ...], replace: bool) 
 def two_level(
     tower: Tensor, pairs: tuple[PairScores, ...], near_bias: Tensor, gate: Tensor,
     far_shift: Tensor | float = 0.0, absent: Tensor | None = None, has_near: Tensor | None = None,
-) -> Tensor:
+) -> Fused:
     """Log-probability of every item: which group, then which item of it.
 
     An item is near where any kind of pair names it; scores of several kinds add up.
@@ -72,8 +99,8 @@ def two_level(
         far_shift: Taken off the log-probability of the other items of rows that have near ones.
 
     Returns:
-        float [B, C]; of one network and without a shift exp of a row sums to 1 (but for the share
-        of an empty group).
+        Scores float [B, C]; of one network and without a shift exp of a row sums to 1 (but for the
+        share of an empty group).
     """
     tower, gate = tower.float(), gate.float()  # a partition in bfloat16 does not sum to 1
     place = torch.cat([_place(kind, tower) for kind in pairs])
@@ -90,14 +117,17 @@ def two_level(
     num_rows = tower.shape[0]  # not len: that is a constant in an exported model
     some = _has_any(seed, exists, num_rows) if has_near is None else has_near
     to_near, to_far = logsigmoid(gate), torch.where(some, logsigmoid(-gate) - far_shift, 0.0)
-    of_row = to_near - _log_partition(near, times, seed, num_rows)
-    near = (near + of_row.index_select(0, seed)).mean(dim=1)
+    of_row = to_near - log_partition(near, times, seed, num_rows)
+    each = near + of_row.index_select(0, seed)
+    near = each.mean(dim=1)
+    apart = Apart(place, seed, times, each - near[:, None]) if each.shape[1] > 1 else None
     if exists is not None:
         near = near.masked_fill(~exists, ABSENT)
     # Not logsumexp: where most of a row is absent its exp underflows, which is slow on a CPU.
     scores = (log_softmax(far, dim=1) + to_far).reshape(-1)
     # A place that two kinds name gets its score in two halves, and so does each its gradient.
-    return scores.scatter_(0, place, 0.0).scatter_add_(0, place, near / times).reshape(tower.shape)
+    scores = scores.scatter_(0, place, 0.0).scatter_add_(0, place, near / times)
+    return Fused(scores.reshape(tower.shape), apart)
 
 
 def _summed(scores: list[Tensor], place: Tensor, num_places: int) -> tuple[Tensor, Tensor]:
@@ -118,8 +148,8 @@ def _by_network(score: Tensor) -> Tensor:
     return score if score.ndim == 2 else score[:, None]
 
 
-def _log_partition(score: Tensor, times: Tensor, seed: Tensor, num_rows: int) -> Tensor:
-    """Log of the sum of exp over the distinct places of every row, float [B, K].
+def log_partition(score: Tensor, times: Tensor, seed: Tensor, num_rows: int) -> Tensor:
+    """Log of the sum of exp over the distinct places of every row, float [P, K] to float [B, K].
 
     On a GPU the terms are added in any order: the last bit may differ from run to run.
     """

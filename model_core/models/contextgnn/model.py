@@ -13,7 +13,7 @@ from model_core.errors import ConfigError
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TableColumns
 from model_core.models.contextgnn.encoder import TableEncoder
-from model_core.models.contextgnn.fusion import PairScores, replace_or_add, two_level
+from model_core.models.contextgnn.fusion import Fused, PairScores, replace_or_add, two_level
 from model_core.models.contextgnn.gnn import HeteroSage, module_key
 from model_core.models.contextgnn.inputs import graph_inputs
 from model_core.models.contextgnn.item_vectors import ItemBias, ItemVectors
@@ -102,8 +102,9 @@ class ContextGNN(nn.Module):
         else:
             self.items = ItemBias(schema.num_items)
         late = [FEATURES.index(name) for name in VALUE_FEATURES]
-        self.prior = PairPrior(
-            len(FEATURES), config.prior_hidden, config.prior_dropout, config.prior_networks, late) if (
+        # Only two-level fusion trains several networks apart; under one loss they are worth no more than one.
+        networks = config.prior_networks if config.fusion == "two_level" else 1
+        self.prior = PairPrior(len(FEATURES), config.prior_hidden, config.prior_dropout, networks, late) if (
             config.use_priors) else None
         has_near = self.has_pair or self.prior is not None
         self.gate = nn.Linear(dim, 1) if has_near and config.fusion == "two_level" else None
@@ -119,11 +120,6 @@ class ContextGNN(nn.Module):
             #: take longer: beside a prior the graph's pair score starts at nothing.
             self.pair_gain = nn.Parameter(torch.tensor(
                 config.pair_start if self.prior is not None else 1.0))
-
-    @property
-    def is_normalised(self) -> bool:
-        """Whether scores in training are log-probabilities."""
-        return self.gate is not None
 
     def item_vectors(
         self, item_columns: TableColumns[Tensor], rows: Tensor | None = None
@@ -159,13 +155,26 @@ class ContextGNN(nn.Module):
         self, readout: Readout, item_vectors: Tensor, absent: Tensor | None = None
     ) -> Tensor:
         """Raw scores of the whole catalogue, float [B, num_items]; arguments as in ``forward``."""
+        return self.fused_catalogue(readout, item_vectors, absent).scores
+
+    def fused_catalogue(
+        self, readout: Readout, item_vectors: Tensor, absent: Tensor | None = None
+    ) -> Fused:
+        """The same for the loss, which also reads what each network of the pair prior says."""
         return self._fuse(readout, readout.pairs, item_vectors, None, absent, None)
 
     def class_scores(
         self, readout: Readout, class_vectors: Tensor, classes: Tensor, log_q: Tensor | None = None,
         absent: Tensor | None = None,
     ) -> Tensor:
-        """Raw scores of some items only, for the sampled softmax.
+        """Raw scores of some items only, float [B, C]; arguments as in ``fused_classes``."""
+        return self.fused_classes(readout, class_vectors, classes, log_q, absent).scores
+
+    def fused_classes(
+        self, readout: Readout, class_vectors: Tensor, classes: Tensor, log_q: Tensor | None = None,
+        absent: Tensor | None = None,
+    ) -> Fused:
+        """Scores of some items only, for the sampled softmax.
 
         Args:
             readout: From ``read_out``.
@@ -177,7 +186,7 @@ class ContextGNN(nn.Module):
             absent: bool [B, C], classes that do not exist for a row.
 
         Returns:
-            float [B, C]. With all items as classes and no ``log_q`` column c equals
+            Scores float [B, C]. With all items as classes and no ``log_q`` column c equals
             ``forward(...)[:, classes[c]]``; with fewer, and two-level fusion, up to a
             constant per row and group.
         """
@@ -195,14 +204,14 @@ class ContextGNN(nn.Module):
     def _fuse(
         self, readout: Readout, pairs: tuple[PairScores, ...], item_vectors: Tensor,
         log_q: Tensor | None, absent: Tensor | None, has_near: Tensor | None,
-    ) -> Tensor:
+    ) -> Fused:
         """Scores of the items that ``item_vectors`` stand for."""
         width = readout.query.shape[1]
         tower = self.tower_scores(readout, item_vectors[:, :width])
         correction = 0.0 if log_q is None else log_q
         if self.gate is None:
             replace = self.config.fusion == "replace" and self.has_pair
-            return replace_or_add(tower, pairs, replace) - correction
+            return Fused(replace_or_add(tower, pairs, replace) - correction, None)
         has_bias = item_vectors.shape[1] > width
         near_bias = item_vectors[:, width] if has_bias else tower.new_zeros(tower.shape[1])
         shift = 0.0 if self.training else self.far_shift

@@ -22,7 +22,7 @@ class PairPrior(nn.Module):
     count before it could learn anything else.
 
     The networks differ in their first weights only. Each is trained by a loss of its own
-    (``fusion.two_level``), so that what one learns by heart the others do not
+    (``losses.softmax``), so that what one learns by heart the others do not
     (deep ensembles, Lakshminarayanan et al. 2017, arXiv 1612.01474; there probabilities are
     averaged, here logits, which a server can do before it compares items).
 
