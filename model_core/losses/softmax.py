@@ -94,7 +94,7 @@ def softmax_loss(
 
 def _partitions(scores: Tensor, apart: Apart) -> Tensor:
     """Log of the sum of exp over a row, by every network, float [B, K]."""
-    flat = scores.clamp_min(ABSENT).reshape(-1)
+    flat = scores.reshape(-1)
     far = torch.logsumexp(flat.scatter(0, apart.place, ABSENT).reshape(scores.shape), dim=1)
     near = flat.index_select(0, apart.place)[:, None] + apart.delta
     return torch.logaddexp(far[:, None], log_partition(near, apart.times, apart.seed, len(scores)))
