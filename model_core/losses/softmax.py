@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model_core.models.contextgnn.fusion import ABSENT, Apart, log_partition
+from model_core.models.contextgnn.fusion import ABSENT, Apart, log_partition, looked_up
 
 
 def softmax_loss(
@@ -84,8 +84,8 @@ def softmax_loss(
         partition = torch.logsumexp(others, dim=1)[positive_row]
     else:
         partition = _partitions(others, apart)[positive_row]
-        positive = positive[:, None] + _delta_at(
-            apart, positive_row * scores.shape[1] + positive_column, scores.numel())
+        place = positive_row * scores.shape[1] + positive_column
+        positive = positive[:, None] + looked_up(apart.delta, apart.place, place, scores.numel())[0]
     if not positives_compete:
         partition = torch.logaddexp(partition, positive)
     each = partition - positive
@@ -98,14 +98,6 @@ def _partitions(scores: Tensor, apart: Apart) -> Tensor:
     far = torch.logsumexp(flat.scatter(0, apart.place, ABSENT).reshape(scores.shape), dim=1)
     near = flat.index_select(0, apart.place)[:, None] + apart.delta
     return torch.logaddexp(far[:, None], log_partition(near, apart.times, apart.seed, len(scores)))
-
-
-def _delta_at(apart: Apart, place: Tensor, num_places: int) -> Tensor:
-    """What each network says beyond the mean at some places, float [Q, K]: 0 where all agree."""
-    where = place.new_zeros(num_places, dtype=torch.int32)
-    own = torch.arange(1, len(apart.place) + 1, dtype=torch.int32, device=place.device)
-    where = where.scatter(0, apart.place, own).index_select(0, place)
-    return torch.cat([apart.delta.new_zeros(1, apart.delta.shape[1]), apart.delta]).index_select(0, where)
 
 
 def unborn(item_birth: Tensor, seed_time: Tensor) -> Tensor:

@@ -135,18 +135,21 @@ def nth_largest(matrix: np.ndarray, count: int) -> np.ndarray:
     groups = _GROUPS * count
     size = width // groups
     if size < 2 or num_rows == 0:
-        place = max(width - count, 0)
-        return np.partition(matrix, place, axis=1)[:, place]
+        return _nth(matrix, count)
     tops = matrix[:, : groups * size].reshape(num_rows, size, groups).max(axis=1)
-    floor = np.partition(tops, groups - count, axis=1)[:, groups - count]
-    at = np.flatnonzero(matrix >= np.maximum(floor, _LEAST)[:, None])
+    at = np.flatnonzero(matrix >= np.maximum(_nth(tops, count), _LEAST)[:, None])
     row = at // width
     number = np.bincount(row, minlength=num_rows)
     first = np.cumsum(number) - number
     high = np.zeros((num_rows, max(number.max(), count)), dtype=np.float32)
     high[row, np.arange(len(at)) - first[row]] = matrix.reshape(-1)[at]
-    place = high.shape[1] - count
-    return np.partition(high, place, axis=1)[:, place]
+    return _nth(high, count)
+
+
+def _nth(matrix: np.ndarray, count: int) -> np.ndarray:
+    """The same by a partition; the least value where there are fewer columns."""
+    place = max(matrix.shape[1] - count, 0)
+    return np.partition(matrix, place, axis=1)[:, place]
 
 
 def _sum_sparse(

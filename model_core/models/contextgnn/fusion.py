@@ -134,13 +134,27 @@ def _summed(scores: list[Tensor], place: Tensor, num_places: int) -> tuple[Tenso
     """The sum of all kinds' scores at the place of each pair, [M, K], and how many these are, [M]."""
     total, times, start = torch.zeros(()), place.new_zeros(place.shape), 0
     for score in map(_by_network, scores):
-        # Where this kind has a score for each pair; 0 is a row of zeros, for none.
-        where = place.new_zeros(num_places, dtype=torch.int32)
-        own = torch.arange(1, score.shape[0] + 1, dtype=torch.int32, device=place.device)
-        where = where.scatter(0, place[start : start + score.shape[0]], own).index_select(0, place)
-        total = total + torch.cat([score.new_zeros(1, score.shape[1]), score]).index_select(0, where)
-        times, start = times + (where > 0), start + score.shape[0]
+        own = place[start : start + score.shape[0]]
+        value, found = looked_up(score, own, place, num_places)
+        total, times, start = total + value, times + found, start + score.shape[0]
     return total, times
+
+
+def looked_up(value: Tensor, place: Tensor, at: Tensor, num_places: int) -> tuple[Tensor, Tensor]:
+    """What stands at some places, 0 where nothing does.
+
+    Args:
+        value: float [M, K], the rows that stand at ``place``, int64 [M]; equal places have equal rows.
+        at: int64 [Q], what is asked for.
+        num_places: Above all of them.
+
+    Returns:
+        float [Q, K], and whether something stands there, bool [Q].
+    """
+    where = place.new_zeros(num_places, dtype=torch.int32)  # 0 is a row of zeros, for none
+    number = torch.arange(1, value.shape[0] + 1, dtype=torch.int32, device=place.device)
+    where = where.scatter(0, place, number).index_select(0, at)
+    return torch.cat([value.new_zeros(1, value.shape[1]), value]).index_select(0, where), where > 0
 
 
 def _by_network(score: Tensor) -> Tensor:
