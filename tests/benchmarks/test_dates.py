@@ -8,7 +8,8 @@ from benchmarks.dates import tables
 def run(date, seed, model, users=20, blend=0.15):
     rows = [{"split": split, "mask": mask, "metric": metric, "k": k, "model": name, "mean": value + shift,
              "num_users": users}
-            for split, of_split in (("val", 0.3), ("test", 0.0)) for mask, of_mask in (("none", 0.0), ("seen", 0.1))
+            for split, of_split in (("val", 0.3), ("test", 0.0))
+            for mask, of_mask in (("none", 0.0), ("seen", 0.1))
             for metric, k, of_metric in (("map", 10, 0.0), ("map", 20, 0.4), ("ndcg", 10, 0.5))
             for name, value in (("blend", blend), ("contextgnn", model))
             for shift in (of_split + of_mask + of_metric,)]
