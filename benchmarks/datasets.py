@@ -23,15 +23,12 @@ def tables(summaries: Sequence[Summary]) -> str:
     Figures are MAP at the task's k without a mask, mean ± standard deviation over seeds.
     Baselines have no seed.
     """
-    groups: dict[tuple[str, str], list[Summary]] = {}
-    for summary in summaries:
-        groups.setdefault((Path(summary["dataset"]).name, summary["task"]), []).append(summary)
     quality = ["| dataset, task | model | val MAP | test MAP | seeds |", "|---|---|---|---|---|"]
     gains = ["| dataset | seed | val MAP | test MAP | test interval | best baseline | paired gain "
              "| interval |",
              "|---|---|---|---|---|---|---|---|"]
     costs = ["| dataset | step | seconds | peak MB |", "|---|---|---|---|"]
-    for (name, task), runs in groups.items():
+    for (name, task), runs in by_task(summaries).items():
         quality += _quality(f"{name}, {task}", runs)
         gains += [_gain(name, run) for run in runs]
         for number, step in enumerate(runs[0]["steps"]):
@@ -40,19 +37,28 @@ def tables(summaries: Sequence[Summary]) -> str:
     return "\n".join([*quality, "", *gains, "", *costs])
 
 
-def _values(run: Summary) -> dict[tuple[str, str], Mapping[str, Any]]:
+def by_task(summaries: Sequence[Summary]) -> dict[tuple[str, str], list[Summary]]:
+    """Runs of the same dataset, by its name, and task."""
+    groups: dict[tuple[str, str], list[Summary]] = {}
+    for summary in summaries:
+        groups.setdefault((Path(summary["dataset"]).name, summary["task"]), []).append(summary)
+    return groups
+
+
+def map_of(run: Summary, mask: str = "none") -> dict[tuple[str, str], Mapping[str, Any]]:
+    """(split, model) to its row of metrics: MAP at the task's k."""
     return {(row["split"], row["model"]): row for row in run["metrics"]
-            if (row["mask"], row["metric"], row["k"]) == ("none", "map", run["verdict"]["k"])}
+            if (row["mask"], row["metric"], row["k"]) == (mask, "map", run["verdict"]["k"])}
 
 
 def _quality(place: str, runs: Sequence[Summary]) -> list[str]:
-    known = [_values(run) for run in runs]
+    known = [map_of(run) for run in runs]
     mean = {model: np.mean([values["test", model]["mean"] for values in known])
             for _, model in known[0]}
     lines = []
     for model in sorted(mean, key=lambda model: -mean[model]):
         bold = "**" if model == runs[0]["model"] else ""
-        val, test = (_spread([values[split, model]["mean"] for values in known])
+        val, test = (mean_and_spread([values[split, model]["mean"] for values in known])
                      for split in ("val", "test"))
         seeds = ", ".join(str(run["seeds"]["train"]) for run in runs) if bold else ""
         lines.append(f"| {place} (k = {runs[0]['verdict']['k']}) | {bold}{model}{bold} | {val} "
@@ -61,14 +67,14 @@ def _quality(place: str, runs: Sequence[Summary]) -> list[str]:
 
 
 def _gain(name: str, run: Summary) -> str:
-    verdict, values = run["verdict"], _values(run)
+    verdict, values = run["verdict"], map_of(run)
     val, test = values["val", run["model"]], values["test", run["model"]]
     return (f"| {name} | {run['seeds']['train']} | {val['mean']:.4f} | {test['mean']:.4f} "
             f"| {test['ci_low']:.4f} to {test['ci_high']:.4f} | {verdict['best_baseline']} "
             f"| {verdict['gain']:+.4f} | {verdict['gain_ci_low']:+.4f} to {verdict['gain_ci_high']:+.4f} |")
 
 
-def _spread(values: Sequence[float]) -> str:
+def mean_and_spread(values: Sequence[float] | np.ndarray) -> str:
     """Mean and, where it is not zero, the standard deviation."""
     spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
     return f"{np.mean(values):.4f}" + (f" ± {spread:.4f}" if spread > 5e-5 else "")

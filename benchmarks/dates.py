@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-Summary = Mapping[str, Any]
+from benchmarks.datasets import Summary, by_task, map_of, mean_and_spread
 
 
 def tables(summaries: Sequence[Summary], masks: Sequence[str] = ("none", "seen")) -> str:
@@ -25,50 +24,39 @@ def tables(summaries: Sequence[Summary], masks: Sequence[str] = ("none", "seen")
     best figure of a row is bold. Baselines have no seed. The last row is the mean over dates,
     each date counting once however many users it has; its ± is over seeds.
     """
-    groups: dict[tuple[str, str], list[Summary]] = {}
-    for summary in summaries:
-        groups.setdefault((Path(summary["dataset"]).name, summary["task"]), []).append(summary)
     return "\n\n".join(_table(f"{name}, {task}", runs, mask)
-                       for (name, task), runs in groups.items() for mask in masks)
+                       for (name, task), runs in by_task(summaries).items() for mask in masks)
 
 
 def _table(place: str, runs: Sequence[Summary], mask: str) -> str:
     dates = sorted({run["logical_date"] for run in runs})
     seeds = sorted({run["seeds"]["train"] for run in runs})
-    known = {(run["logical_date"], run["seeds"]["train"]): _values(run, mask) for run in runs}
+    known = {(run["logical_date"], run["seeds"]["train"]): map_of(run, mask) for run in runs}
     missing = [(date, seed) for date in dates for seed in seeds if (date, seed) not in known]
     if missing:
         raise ValueError(f"{place}: dates do not have the same seeds; no run of {missing}. Run them, "
                          f"or leave the seed out of the files given")
-    models = list(known[dates[0], seeds[0]])
+    models = [model for split, model in known[dates[0], seeds[0]] if split == "test"]
     # A cube [dates, seeds, models] of test MAP.
-    cube = np.array([[[known[date, seed][model][0] for model in models] for seed in seeds] for date in dates])
+    cube = np.array([[[known[date, seed]["test", model]["mean"] for model in models] for seed in seeds]
+                     for date in dates])
     order = np.argsort(-cube.mean((0, 1)), kind="stable")
     head = f"| {place}, mask {mask} (k = {runs[0]['verdict']['k']}), logical date | users | " + " | ".join(
         models[column] for column in order) + " |"
     lines = [head, "|---" * (len(models) + 2) + "|"]
     for row, date in enumerate(dates):
-        users = known[date, seeds[0]][models[0]][1]
+        users = known[date, seeds[0]]["test", models[0]]["num_users"]
         lines.append(f"| {date[:10]} | {users} | {_cells(cube[row][:, order])} |")
     if len(dates) > 1:
         lines.append(f"| mean |  | {_cells(cube.mean(0)[:, order])} |")
     return "\n".join(lines)
 
 
-def _values(run: Summary, mask: str) -> dict[str, tuple[float, int]]:
-    return {row["model"]: (row["mean"], row["num_users"]) for row in run["metrics"]
-            if (row["split"], row["mask"], row["metric"], row["k"])
-            == ("test", mask, "map", run["verdict"]["k"])}
-
-
 def _cells(values: np.ndarray) -> str:
-    """Of [seeds, models]: mean, and the deviation where there is one."""
+    """Of [seeds, models], the largest mean in bold."""
     best = int(values.mean(0).argmax())
-    cells = []
-    for column, over in enumerate(values.T):
-        spread = np.std(over, ddof=1) if len(over) > 1 else 0.0
-        text = f"{over.mean():.4f}" + (f" ± {spread:.4f}" if spread > 5e-5 else "")
-        cells.append(f"**{text}**" if column == best else text)
+    cells = [mean_and_spread(over) for over in values.T]
+    cells[best] = f"**{cells[best]}**"
     return " | ".join(cells)
 
 
