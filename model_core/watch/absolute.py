@@ -60,15 +60,30 @@ def _age(
 def _missing_keys(
     name: str, column: str, table: TableStatistics, config: WatchConfig
 ) -> Iterator[Finding]:
+    """A key that most rows lack is a broken join or one that rows may go without.
+
+    What rows lacked before they may go without: of the rows that would have had it, the share
+    that lost it is measured. Without an earlier period nothing tells, unless no row has it.
+    """
     keys = table.columns[column]
     if not keys.rows:
         return
-    share = keys.missing_share
+    share, before = keys.missing_share, keys.missing_before
     limit = least_limit(config.missing_keys)
+    judged, only_warned = config.missing_keys, (limit, None)
+    lost = share
+    text = f"{percent(share)} of the {_rows(table)} of {name} link to no row of {table.fkeys[column]}"
+    if before and before < 1:
+        lost = max(share - before, 0.0) / (1 - before)
+        text += f"; {percent(before)} did not in the window before"
+    elif before is None and table.rows_per_day is None and share < 1:
+        judged = only_warned
+    level = level_of(lost, judged)
+    if level == "ok":
+        level = level_of(share, only_warned)
     yield Finding(
-        "missing_keys", name, column, level_of(share, config.missing_keys),
-        "any share" if limit is None else f"less than {percent(limit)}", percent(share),
-        f"{percent(share)} of the {_rows(table)} of {name} link to no row of {table.fkeys[column]}.", share)
+        "missing_keys", name, column, level,
+        "any share" if limit is None else f"less than {percent(limit)}", percent(share), f"{text}.", lost)
 
 
 def _rows(table: TableStatistics) -> str:

@@ -154,6 +154,8 @@ def _column(
                 gathered.add(part.drop_null())
     recent, before = (gatherers[period].result(rows[period], missing[period])
                       for period in (_RECENT, _BEFORE))
+    if rows[_BEFORE]:
+        recent = replace(recent, missing_before=missing[_BEFORE] / rows[_BEFORE])
     if recent.measure != before.measure or not before.known:
         return recent
     return replace(recent, usual_drift=drift_between(before, recent)[0])

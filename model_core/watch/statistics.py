@@ -43,6 +43,7 @@ class ColumnStatistics:
         categories: Of categories: the most frequent values with their rows, the most first.
         buckets: Of categories: rows per hash bucket of the value, all values included.
         usual_drift: Drift between this period and the one before it, in the same snapshot.
+        missing_before: Share of rows without a value in the period before; None without such rows.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class ColumnStatistics:
     categories: tuple[tuple[str, int], ...] = ()
     buckets: tuple[int, ...] = ()
     usual_drift: float = 0.0
+    missing_before: float | None = None
 
     @property
     def missing_share(self) -> float:
@@ -70,6 +72,8 @@ class ColumnStatistics:
         """Why these cannot be statistics of a column; None where they can."""
         if not 0 <= self.missing <= self.rows:
             return f"{self.missing} of {self.rows} rows are missing"
+        if self.missing_before is not None and not 0 <= self.missing_before <= 1:
+            return f"a share of {self.missing_before} was missing before"
         sketched = NUM_STEPS + 1 if self.known and self.measure != "none" else 0
         if len(self.sketch) != sketched:
             return f"{len(self.sketch)} quantiles, not {sketched}"

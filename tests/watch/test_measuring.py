@@ -36,6 +36,7 @@ def test_recent_period_of_events(measured):
     assert table.newest == int(seconds(views["time"]).max())
     column = table.columns["seconds"]
     assert (column.rows, column.missing) == (len(recent), int(recent["seconds"].isna().sum()))
+    assert column.missing_before == before["seconds"].isna().mean()
     assert column.sketch == tuple(sketch(recent["seconds"].dropna().to_numpy()))
     assert column.distinct == recent["seconds"].nunique()
     assert column.usual_drift == pytest.approx(max(
@@ -55,6 +56,7 @@ def test_catalogues_are_described_whole(measured):
     regions = tables["customers"]["region"].value_counts()
     assert dict(found.tables["customers"].columns["region"].categories) == regions.to_dict()
     assert found.tables["customers"].columns["age"].usual_drift == 0
+    assert found.tables["customers"].columns["age"].missing_before is None
 
 
 def test_gaps(measured):

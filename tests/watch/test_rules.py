@@ -109,6 +109,27 @@ def test_missing_keys_need_no_reference():
         ("missing_keys", "events.user_id", "fail")]
 
 
+@pytest.mark.parametrize(("before", "now", "level"), [
+    (0.95, 950, "warn"),  # rows may go without: votes that name nobody
+    (0.95, 996, "fail"),  # of the few that had one nearly all lost it
+    (0.3, 450, "ok"), (0.3, 550, "warn"), (0.3, 1_000, "fail"),
+    (0.0, 950, "fail"), (1.0, 1_000, "fail"),  # a join that was broken all the time
+])
+def test_missing_keys_are_judged_by_what_rows_went_without_before(before, now, level):
+    present = changed("events", {
+        "user_id": dataclasses.replace(key(missing=now), missing_before=before)})
+    found = {entry[0]: entry[2] for entry in alarms(present, None)}
+    assert found.get("missing_keys", "ok") == level
+
+
+def test_a_catalogues_missing_keys_only_warn_unless_no_row_has_one():
+    users = dataclasses.replace(USERS, fkeys={"city_id": "events"})
+    for missing, level in ((950, "warn"), (1_000, "fail")):
+        present = dataclasses.replace(BEFORE, tables={**BEFORE.tables, "users": dataclasses.replace(
+            users, columns={**USERS.columns, "city_id": key(missing=missing)})})
+        assert alarms(present, None) == [("missing_keys", "users.city_id", level)]
+
+
 def test_an_empty_table_is_a_warning_until_it_had_rows():
     empty = changed("users", rows=0, recent_rows=0, columns={
         name: ColumnStatistics(column.kind, 0, 0) for name, column in USERS.columns.items()})
