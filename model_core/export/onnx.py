@@ -5,11 +5,12 @@ outside (it is data-dependent control flow; ``model_core.serving.sampler`` is it
 form), and so do the item vectors, which are an input: the file then depends on the
 weights alone, and vectors can be stored, compared and memory-mapped as what they are.
 
-Three things go wrong silently here and are therefore checked on the finished graph:
+Four things go wrong silently here and are therefore checked on the finished graph:
 ``ScatterND`` with a reduction (what ``index_add`` becomes) races in onnxruntime's CPU
-provider when it has more than one thread; operators outside the standard opset need an
-onnxruntime that has them; an axis that the exporter took for a constant breaks on the
-first batch of another size.
+provider when it has more than one thread; its ``Sigmoid`` is coarse far from 0 (0 at -40, and
+a hundredth off at -18), so that no logarithm may follow it; operators outside the standard
+opset need an onnxruntime that has them; an axis that the exporter took for a constant
+breaks on the first batch of another size.
 """
 
 from __future__ import annotations
@@ -200,6 +201,12 @@ def check_graph(graph: onnx.ModelProto, axes: dict[str, str]) -> None:
                 f"ScatterND with reduction {reduction!r}, which gives other numbers at every run",
                 "replace index_add and accumulating index_put in the scoring path by scatter_add",
             )
+    sigmoids = {name for node in _nodes(graph) if node.op_type == "Sigmoid" for name in node.output}
+    if any(node.op_type == "Log" and node.input[0] in sigmoids for node in _nodes(graph)):
+        raise ExportError(
+            "ONNX graph", "min(x, 0) - log(1 + exp(-|x|)) for the logarithm of a sigmoid",
+            "Log of Sigmoid, which is minus infinity where x is small",
+            "write logsigmoid so in the scoring path while it is exported (models/contextgnn/fusion.py)")
     for entry in graph.graph.input:
         first, *others = entry.type.tensor_type.shape.dim
         if not first.dim_param or any(dim.dim_param for dim in others):

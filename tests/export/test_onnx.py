@@ -3,6 +3,7 @@ import warnings
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper
 from model_core.errors import ExportError
 from model_core.export.onnx import check_graph, example_inputs, export_onnx
 from model_core.graph.schema import GraphSchema
+from model_core.models.contextgnn.fusion import PairScores, two_level
 from model_core.sampling.batches import make_batch
 from model_core.sampling.neighbors import sample
 from model_core.serving.inputs import batch_axes, flat_inputs
@@ -108,6 +110,38 @@ def test_other_domains_are_refused():
         opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)])
     with pytest.raises(ExportError, match="microsoft::FusedGelu"):
         check_graph(graph, {"x": "n"})
+
+
+def test_a_logarithm_of_a_sigmoid_is_refused():
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])
+    nodes = [helper.make_node("Sigmoid", ["x"], ["s"]), helper.make_node("Log", ["s"], ["y"])]
+    graph = helper.make_model(helper.make_graph(nodes, "g", [value], [out]),
+                              opset_imports=[helper.make_opsetid("", 20)])
+    with pytest.raises(ExportError, match="Log of Sigmoid"):
+        check_graph(graph, {"x": "n"})
+
+
+class Fusion(torch.nn.Module):
+    """Fusion alone: each row has two near items."""
+
+    def forward(self, tower, gate):
+        rows = torch.arange(tower.shape[0])
+        seed, item = rows.repeat(2), torch.cat([rows * 0, rows * 0 + 3])
+        pairs = PairScores(seed, item, 0.1 * seed.float() + item.float())
+        return two_level(tower, (pairs,), torch.zeros(5), gate, has_near=gate == gate).scores
+
+
+def test_a_gate_that_is_sure_scores_as_in_torch():
+    """Users who only explore drive the gate far from 0; near items must keep their order and scores."""
+    gate = torch.tensor([[-200.0], [-60.0], [-18.0], [-1.0], [0.0], [3.0], [25.0], [90.0]])
+    tower = torch.randn(len(gate), 5, generator=torch.Generator().manual_seed(0))
+    program = torch.onnx.export(Fusion().eval(), (tower, gate), dynamo=True, opset_version=20, verbose=False)
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    names = [entry.name for entry in session.get_inputs()]
+    (found,) = session.run(None, dict(zip(names, (tower.numpy(), gate.numpy()), strict=True)))
+    expected = Fusion()(tower.double(), gate.double()).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2e-6)
 
 
 def test_a_fixed_first_axis_is_refused(exported, schema):

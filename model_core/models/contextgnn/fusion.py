@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid
 
+from model_core.models.contextgnn.aggregate import is_exporting
+
 #: Log-score of what is not in a group: finite, so that an empty group has no NaN gradient.
 ABSENT = -1e30
 
@@ -116,7 +118,7 @@ def two_level(
     far = far.reshape(-1).scatter(0, place, ABSENT).reshape(tower.shape)
     num_rows = tower.shape[0]  # not len: that is a constant in an exported model
     some = _has_any(seed, exists, num_rows) if has_near is None else has_near
-    to_near, to_far = logsigmoid(gate), torch.where(some, logsigmoid(-gate) - far_shift, 0.0)
+    to_near, to_far = _log_sigmoid(gate), torch.where(some, _log_sigmoid(-gate) - far_shift, 0.0)
     of_row = to_near - log_partition(near, times, seed, num_rows)
     each = near + of_row.index_select(0, seed)
     near = each.mean(dim=1)
@@ -128,6 +130,11 @@ def two_level(
     # A place that two kinds name gets its score in two halves, and so does each its gradient.
     scores = scores.scatter_(0, place, 0.0).scatter_add_(0, place, near / times)
     return Fused(scores.reshape(tower.shape), apart)
+
+
+def _log_sigmoid(x: Tensor) -> Tensor:
+    """log σ(x). Exported, it must not go through σ, which is too coarse in onnxruntime."""
+    return x.clamp(max=0) - (1 + (-x.abs()).exp()).log() if is_exporting() else logsigmoid(x)
 
 
 def _summed(scores: list[Tensor], place: Tensor, num_places: int) -> tuple[Tensor, Tensor]:
