@@ -135,5 +135,6 @@ def make_split(
             num_items=num_items, window_s=window_s, eval_k=eval_k, val_time=val_time,
             test_time=test_time, train_cutoff=val_time, as_of=None, label_source="stored",
             locality={}, counts={},
+            routes=[[["users", "user_id", "events", False], ["events", "item_id", "items", True]]],
         )
     return Split.open(folder)

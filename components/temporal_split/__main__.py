@@ -16,6 +16,7 @@ def temporal_split(snapshot: Input, split: Output, config: str = "{}") -> Metada
     """
     from model_core.config import SplitConfig, parse_section
     from model_core.split.temporal import temporal_split as cut
+    from model_core.tables.routes import described
     from model_core.tables.snapshot import Snapshot
 
     opened = cut(
@@ -23,6 +24,7 @@ def temporal_split(snapshot: Input, split: Output, config: str = "{}") -> Metada
     )
     sizes = {name: len(getattr(opened, name)) for name in ("train", "val", "test")}
     print(", ".join(f"{name} {size:,} rows" for name, size in sizes.items()))
+    print("\n".join(f"met along {described(route)}" for route in opened.routes))
     return {"split": {"digest": opened.record.digest, **sizes}}
 
 

@@ -24,7 +24,6 @@ from model_core.graph.twins import twin_rows
 from model_core.records import json_bytes, write_record
 from model_core.split.seeds import Split
 from model_core.tables.interactions import find_interactions
-from model_core.tables.routes import shortest_routes
 from model_core.tables.snapshot import Snapshot
 
 
@@ -50,12 +49,11 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
         The graph, opened (memory-mapped numpy arrays).
 
     Raises:
-        DataError: No foreign keys connect the entity and the item table, or two
-            relations would share one file name.
+        DataError: Two relations would share one file name.
     """
     task, last_time = snapshot.task, split.test_time
     fkeys = {name: table.fkeys for name, table in snapshot.tables.items()}
-    hops = len(shortest_routes(fkeys, task.entity_table, task.item_table)[0])
+    hops = max(map(len, split.routes))
     relations = _relations(fkeys)
     times = {name: _node_time(snapshot, name) for name in snapshot.tables}
 
@@ -82,7 +80,7 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
             fkey = snapshot.fkey(holder, column)
             edges |= _write_edges(folder, forward, backward, fkey, times, last_time)
         _write_arrays(folder / "interactions", zip(
-            ("entity", "item", "time"), find_interactions(snapshot, last_time), strict=True))
+            ("entity", "item", "time"), find_interactions(snapshot, last_time, split.routes), strict=True))
         (folder / "vocabularies.json").write_bytes(json_bytes(vocabularies))
         meta.update(
             relations=[list(relation) for pair in relations for relation in pair],

@@ -24,9 +24,9 @@ from model_core.errors import DataError
 from model_core.graph.adjacency import time_sorted_adjacency
 from model_core.graph.temporal_graph import UNTIMED, Interactions, Relation, TemporalGraph
 from model_core.planning.facts import DatasetFacts
+from model_core.planning.routes import likely_routes
 from model_core.serving.sampler import SubgraphArrays, sample
 from model_core.tables.columns import to_timestamp
-from model_core.tables.routes import shortest_routes
 from model_core.tables.snapshot import to_seconds
 
 #: Rows of one table whose keys and times are decoded.
@@ -233,12 +233,11 @@ def _graph(
         adjacency[Relation(target, f"rev_{name}", table)] = time_sorted_adjacency(
             there, here, node_time[target], size[table])
     task, none = facts.task, np.zeros(0, dtype=np.int64)
-    fkeys = {name: table.source.fkeys for name, table in facts.tables.items()}
     return TemporalGraph(
         num_nodes=dict(size), node_time=dict(node_time), adjacency=adjacency, columns={},
         interactions=Interactions(none, none, none), entity_table=task.entity_table,
         item_table=task.item_table,
-        hops=len(shortest_routes(fkeys, task.entity_table, task.item_table)[0]),
+        hops=max(map(len, likely_routes(facts))),
         cutoff=facts.source.val_time, last_time=facts.source.test_time,
     )
 
@@ -280,9 +279,8 @@ def _active(
     val_time: int, window: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (entity, window) pairs with a row in the window; window 0 starts at val_time."""
-    fkeys = {name: table.source.fkeys for name, table in facts.tables.items()}
     pairs = []
-    for route in shortest_routes(fkeys, graph.entity_table, graph.item_table):
+    for route in likely_routes(facts):
         hop = route[0]
         if not hop.forward and facts.tables[hop.dst].source.time_col:
             entity, time = keys[hop.dst, hop.fkey], graph.node_time[hop.dst]

@@ -8,9 +8,9 @@ import numpy as np
 
 from model_core.config import RunConfig, TrainConfig
 from model_core.planning.facts import DatasetFacts
+from model_core.planning.routes import likely_routes
 from model_core.planning.skeleton import Skeleton, SubgraphFacts
 from model_core.priors.build import most_snapshots
-from model_core.tables.routes import shortest_routes
 
 #: As in training.batching and evaluation.ranking, which need torch; tests hold them equal.
 MIN_BATCH_SIZE, MAX_SCORES = 16, 2**26
@@ -27,7 +27,7 @@ class Workload:
         rows_per_micro_batch: Rows that are computed on at once.
         steps_per_epoch: Optimiser steps of an epoch.
         num_interactions: Walks from users to items: rows of the deepest event table of each
-            shortest route.
+            route.
         num_windows: Distinct training times.
     """
 
@@ -51,10 +51,8 @@ class Workload:
         micro = min(max(int(train.max_batch_nodes / max(subgraph.nodes, 1.0)), 1),
                     max(MAX_SCORES // max(scores, 1), 1), rows)
         steps = min(-(-skeleton.num_train // rows), train.max_steps_per_epoch)
-        fkeys = {name: table.source.fkeys for name, table in facts.tables.items()}
-        routes = shortest_routes(fkeys, facts.task.entity_table, facts.task.item_table)
         walks = sum(max((facts.tables[hop.dst].num_rows for hop in route if not hop.forward),
-                        default=facts.num_entities) for route in routes)
+                        default=facts.num_entities) for route in likely_routes(facts))
         windows = len(np.unique(skeleton.seed_time))
         return cls(facts, skeleton, subgraph, config, len(subgraph.fan_out), rows, micro, max(steps, 1),
                    walks, windows)

@@ -2,7 +2,7 @@
 
 An order line says how many pieces and at what price, a rating how many stars. Event rows
 are those of tables from which foreign keys lead to the user and to the item, along a
-shortest route of the schema: lines of invoices of customers, and of products. A row then
+route that the split found: lines of invoices of customers, and of products. A row then
 belongs to one user and one item, and its columns are values of that event.
 """
 
@@ -121,13 +121,13 @@ def _keys(graph: TemporalGraph[Any]) -> Keys:
 def _routes(graph: TemporalGraph[Any], keys: Keys, table: str) -> list[tuple[Chain, Chain]]:
     """Chains of foreign keys from a table to the entity table and to the item table.
 
-    Together they are as long as the schema's shortest route.
+    Together they are no longer than the longest route by which users meet items.
     """
     if table in (graph.entity_table, graph.item_table):
         return []
     to_entity, to_item = (_shortest_chains(keys, table, end, graph.hops - 1)
                           for end in (graph.entity_table, graph.item_table))
-    return [(one, other) for one in to_entity for other in to_item if len(one) + len(other) == graph.hops]
+    return [(one, other) for one in to_entity for other in to_item if len(one) + len(other) <= graph.hops]
 
 
 def _shortest_chains(keys: Keys, start: str, end: str, most: int) -> list[Chain]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from model_core.errors import DataError
+from model_core.split.label_routes import confirmed_labels
 from model_core.split.seeds import SeedTable
-from model_core.tables.interactions import Triples, distinct
+from model_core.tables.interactions import Triples
 from model_core.tables.snapshot import SPLITS, Snapshot
 
 #: Version of the certificate's layout.
@@ -188,7 +189,7 @@ def _rows(
     num_rows = len(seeds)
     repeated = int(((np.diff(seeds.time) == 0) & (np.diff(seeds.entity) == 0)).sum())
     item_seed_time = np.repeat(seeds.time, np.diff(seeds.item_ptr))
-    unconfirmed = len(seeds.item) - _num_confirmed(seeds, interactions, task.window_s)
+    unconfirmed = int((~confirmed_labels(seeds, interactions, task.window_s)).sum())
     new = int((_first_seen(item, time, snapshot.tables[task.item_table].num_rows)[seeds.item]
                > item_seed_time).sum())
     cold = int((_first_seen(entity, time, snapshot.tables[task.entity_table].num_rows)[seeds.entity]
@@ -202,7 +203,7 @@ def _rows(
               fix="merge the label rows of one entity and time into one"),
         Check("label items are confirmed by an interaction in (t, t + window_s]",
               not unconfirmed, unconfirmed, _share(unconfirmed, len(seeds.item), "label items have "
-              "no such interaction along the schema's shortest routes"), split=split),
+              "no such interaction along the split's routes"), split=split),
         Check("label items were seen before the seed time", not new, new,
               _share(new, len(seeds.item), "label items are new: first seen after t"), split=split),
         Check("label items exist at the seed time", not unborn, unborn,
@@ -233,24 +234,6 @@ def _well_formed(snapshot: Snapshot, split: str, seeds: SeedTable) -> Check:
         "rows are sorted by (time, entity), items distinct and ascending, ids known", not bad, bad,
         f"{bad} rows or items are not", hard=True, split=split, fix="ingest the dataset again",
     )
-
-
-def _num_confirmed(seeds: SeedTable, interactions: Triples, window_s: int) -> int:
-    """Label items with an interaction of the same entity inside the label window."""
-    entity, item, time = interactions
-    num_items = int(max(item.max(initial=0), seeds.item.max(initial=0))) + 1
-    label = np.repeat(seeds.entity, np.diff(seeds.item_ptr)) * num_items + seeds.item
-    pair = entity * num_items + item
-    confirmed = 0
-    for moment in np.unique(seeds.time):
-        rows = np.searchsorted(seeds.time, [moment, moment + 1])
-        begin, end = seeds.item_ptr[rows]
-        inside = slice(*np.searchsorted(time, [moment, moment + window_s], side="right"))
-        happened = distinct(pair[inside])
-        asked = np.sort(label[begin:end])
-        confirmed += len(asked) - int((np.searchsorted(happened, asked, side="right")
-                                       == np.searchsorted(happened, asked)).sum())
-    return confirmed
 
 
 def _first_seen(row: np.ndarray, time: np.ndarray, num_rows: int) -> np.ndarray:

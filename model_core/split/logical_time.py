@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-KIND, SCHEMA_VERSION = "split", 1
+KIND, SCHEMA_VERSION = "split", 2
 
 
 def logical_time_of(meta: Mapping[str, Any]) -> int:

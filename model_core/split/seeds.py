@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from model_core.records import Record, open_record
 from model_core.split.logical_time import KIND, SCHEMA_VERSION, logical_time_of
+from model_core.tables.routes import Hop, Route
 
 __all__ = ["KIND", "SCHEMA_VERSION", "SeedTable", "Split"]
 
@@ -100,6 +101,7 @@ class Split:
         label_source: ``"stored"`` or ``"sql"``.
         certificate: Leakage certificate (see split/leakage.py).
         locality: ``{split: {"s_1": ..., "s_2": ..., "s_3": ...}}``.
+        routes: Along which foreign keys entities meet items (see split/label_routes.py).
         counts: Rows dropped and why, e.g. ``{"train": {"duplicate_items": 0, ...}}``.
     """
 
@@ -123,6 +125,7 @@ class Split:
     certificate: Mapping[str, Any]
     locality: Mapping[str, Mapping[str, float]]
     counts: Mapping[str, Any]
+    routes: tuple[Route, ...]
 
     META = (
         "dataset", "task", "entity_table", "item_table", "num_entities", "num_items", "window_s",
@@ -143,5 +146,6 @@ class Split:
         return cls(
             record=record, train=train, val=val, test=test,
             certificate=json.loads(record.file("certificate.json").read_bytes()),
+            routes=tuple(tuple(Hop(*hop) for hop in route) for route in record.meta["routes"]),
             **{key: record.meta[key] for key in cls.META},
         )

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from model_core.config import SplitConfig
 from model_core.errors import DataError
 from model_core.records import json_bytes, write_record
+from model_core.split.label_routes import label_routes
 from model_core.split.leakage import certify, require_sound
 from model_core.split.locality import SOURCE, locality_scores
 from model_core.split.seeds import KIND, SCHEMA_VERSION, SeedTable, Split
@@ -60,7 +61,8 @@ def temporal_split(snapshot: Snapshot, config: SplitConfig, out: Path) -> Split:
                           "seed_times": len(np.unique(seeds[split].time))}
     counts["warnings"] = _warnings(snapshot, counts)
 
-    interactions = find_interactions(snapshot, snapshot.test_time + snapshot.task.window_s)
+    routes = label_routes(snapshot, seeds["train"])
+    interactions = find_interactions(snapshot, snapshot.test_time + snapshot.task.window_s, routes)
     certificate = certify(snapshot, seeds, interactions, label_source)
     require_sound(certificate, f"task {snapshot.task.name!r}")
     locality = locality_scores(snapshot, seeds, interactions, config.max_locality_rows)
@@ -79,7 +81,7 @@ def temporal_split(snapshot: Snapshot, config: SplitConfig, out: Path) -> Split:
             window_s=task.window_s, eval_k=task.eval_k,
             val_time=snapshot.val_time, test_time=snapshot.test_time,
             train_cutoff=snapshot.val_time, as_of=snapshot.as_of, label_source=label_source,
-            locality=locality, counts=counts,
+            locality=locality, counts=counts, routes=[[list(hop) for hop in route] for route in routes],
         )
     return Split.open(out)
 

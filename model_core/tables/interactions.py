@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from model_core.tables.routes import Hop, shortest_routes
+from model_core.tables.routes import Hop, Route, shortest_routes
 from model_core.tables.snapshot import Snapshot
 
 #: Time of an interaction none of whose rows has a time: before everything.
@@ -28,8 +28,10 @@ class _Link(NamedTuple):
     time: np.ndarray | None
 
 
-def find_interactions(snapshot: Snapshot, upto: int, *, max_walks: int = MAX_WALKS) -> Triples:
-    """Distinct (entity, item, time) triples along every shortest route of the schema.
+def find_interactions(
+    snapshot: Snapshot, upto: int, routes: Sequence[Route] | None = None, *, max_walks: int = MAX_WALKS
+) -> Triples:
+    """Distinct (entity, item, time) triples along routes of the schema.
 
     Popularity, seen-item masks, item-kNN, locality and the check of labels all need to
     know what a user did. A schema says so only through chains of foreign keys, such as
@@ -40,6 +42,7 @@ def find_interactions(snapshot: Snapshot, upto: int, *, max_walks: int = MAX_WAL
         snapshot: Validated tables.
         upto: Only rows with time <= this are walked (UTC seconds). Rows of tables
             without time always are.
+        routes: From the entity to the item table; by default the shortest.
         max_walks: Walks held in memory at once.
 
     Returns:
@@ -51,8 +54,9 @@ def find_interactions(snapshot: Snapshot, upto: int, *, max_walks: int = MAX_WAL
         DataError: No foreign keys connect the entity and the item table.
     """
     task = snapshot.task
-    fkeys = {name: table.fkeys for name, table in snapshot.tables.items()}
-    routes = shortest_routes(fkeys, task.entity_table, task.item_table)
+    if routes is None:
+        fkeys = {name: table.fkeys for name, table in snapshot.tables.items()}
+        routes = shortest_routes(fkeys, task.entity_table, task.item_table)
     on_route = {task.entity_table} | {hop.dst for route in routes for hop in route}
     times = {name: snapshot.times(name) for name in sorted(on_route)}
 
@@ -68,6 +72,20 @@ def find_interactions(snapshot: Snapshot, upto: int, *, max_walks: int = MAX_WAL
         links = [_link(snapshot, hop, times, upto) for hop in route]
         parts.append(_follow((entity, entity, time), links, max_walks))
     return parts[0] if len(parts) == 1 else _union(parts)
+
+
+def num_walks(snapshot: Snapshot, route: Route) -> float:
+    """Chains of rows along a route, whatever their times; equal ends count as often as they occur."""
+    walks: np.ndarray = np.ones(snapshot.tables[snapshot.task.entity_table].num_rows)
+    for hop in route:
+        fkey = snapshot.fkey(hop.src if hop.forward else hop.dst, hop.fkey)
+        there = fkey >= 0
+        if hop.forward:
+            walks = np.bincount(fkey[there], weights=walks[there],
+                                minlength=snapshot.tables[hop.dst].num_rows)
+        else:
+            walks = np.where(there, walks[fkey], 0)
+    return float(walks.sum())
 
 
 def _link(

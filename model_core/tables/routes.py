@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from model_core.errors import DataError
@@ -21,9 +21,13 @@ class Hop(NamedTuple):
     forward: bool
 
 
+#: A walk from one table to another.
+Route = tuple[Hop, ...]
+
+
 def shortest_routes(
     fkeys: Mapping[str, Mapping[str, str]], start: str, end: str
-) -> list[tuple[Hop, ...]]:
+) -> list[Route]:
     """All shortest walks from one table to another along foreign keys.
 
     Args:
@@ -43,18 +47,13 @@ def shortest_routes(
         >>> [[hop.dst for hop in route] for route in shortest_routes(keys, "users", "items")]
         [['orders', 'items']]
     """
-    outgoing: dict[str, list[Hop]] = {}
-    for table, keys in fkeys.items():
-        for column, target in keys.items():
-            outgoing.setdefault(table, []).append(Hop(table, column, target, True))
-            outgoing.setdefault(target, []).append(Hop(target, column, table, False))
-    frontier: list[tuple[Hop, ...]] = [()]
+    outgoing = _hops(fkeys)
+    frontier: list[Route] = [()]
     reached = {start}
     while frontier:
         found, longer = [], []
         for route in frontier:
-            last = route[-1].dst if route else start
-            for hop in outgoing.get(last, ()):
+            for hop in _onwards(outgoing, route, start):
                 if hop.dst == end:
                     found.append((*route, hop))
                 elif hop.dst not in reached:
@@ -67,3 +66,57 @@ def shortest_routes(
         f"schema, tables {start!r} and {end!r}", "a chain of foreign keys between them", "none",
         "declare the missing fkeys in the dataset's manifest.yaml",
     )
+
+
+def simple_routes(
+    fkeys: Mapping[str, Mapping[str, str]], start: str, end: str, max_hops: int
+) -> list[Route]:
+    """All walks of at most ``max_hops`` that pass no table twice, the shortest first.
+
+    Start and end may be one table; otherwise as in ``shortest_routes``.
+    """
+    outgoing = _hops(fkeys)
+    found: list[Route] = []
+    frontier: list[Route] = [()]
+    for _ in range(max_hops):
+        longer = []
+        for route in frontier:
+            passed = {start, *(hop.dst for hop in route)}
+            for hop in _onwards(outgoing, route, start):
+                if hop.dst == end:
+                    found.append((*route, hop))
+                elif hop.dst not in passed:
+                    longer.append((*route, hop))
+        frontier = longer
+    return found
+
+
+def described(route: Route) -> str:
+    """A route for people.
+
+    Example:
+        >>> described((Hop("users", "user_id", "likes", False), Hop("likes", "post_id", "posts", True)))
+        'users <- likes -> posts'
+    """
+    return route[0].src + "".join(f" {'->' if hop.forward else '<-'} {hop.dst}" for hop in route)
+
+
+def _hops(fkeys: Mapping[str, Mapping[str, str]]) -> dict[str, list[Hop]]:
+    """Table to the hops that lead away from it."""
+    outgoing: dict[str, list[Hop]] = {}
+    for table, keys in fkeys.items():
+        for column, target in keys.items():
+            outgoing.setdefault(table, []).append(Hop(table, column, target, True))
+            outgoing.setdefault(target, []).append(Hop(target, column, table, False))
+    return outgoing
+
+
+def _onwards(outgoing: Mapping[str, Sequence[Hop]], route: Route, start: str) -> Iterator[Hop]:
+    """Hops that go on from the end of a route.
+
+    None goes back to the one parent of the rows that were just reached as its children.
+    """
+    last = route[-1] if route else None
+    for hop in outgoing.get(last.dst if last else start, ()):
+        if last is None or last.forward or not hop.forward or hop.fkey != last.fkey:
+            yield hop

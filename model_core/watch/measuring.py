@@ -36,7 +36,7 @@ def measure(snapshot: Snapshot, split: Split, max_categories: int = 1_000) -> Da
     moment = snapshot.as_of if snapshot.as_of is not None else snapshot.test_time + window_s
     clocks = {name: _Clock(snapshot, schema, moment) for name, schema in snapshot.tables.items()}
     newest = max(clock.newest for clock in clocks.values() if clock.newest is not None)
-    entity, item, _ = find_interactions(snapshot, snapshot.test_time)
+    entity, item, _ = find_interactions(snapshot, snapshot.test_time, split.routes)
     return DataStatistics(
         schema_version=SCHEMA_VERSION, dataset=snapshot.dataset, task=snapshot.task.name,
         as_of=snapshot.as_of, moment=moment, window_s=window_s, newest=newest,

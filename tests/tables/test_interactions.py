@@ -9,24 +9,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_core.tables.interactions import NO_TIME, find_interactions
-from model_core.tables.routes import shortest_routes
+from model_core.tables.interactions import NO_TIME, find_interactions, num_walks
+from model_core.tables.routes import Route, shortest_routes
 from model_core.tables.snapshot import Snapshot
 from tests.graph.snapshots import Frame, seconds, write_snapshot
 
 
-def slow_interactions(snapshot: Snapshot, upto: int) -> list[tuple[int, int, int]]:
-    """(time, entity, item) triples by a recursive walk over single rows."""
-    tables = snapshot.tables
+def routes_of(snapshot: Snapshot) -> list[Route]:
+    return shortest_routes({name: table.fkeys for name, table in snapshot.tables.items()},
+                           snapshot.task.entity_table, snapshot.task.item_table)
+
+
+def slow_walks(snapshot: Snapshot, upto: int, routes=None) -> list[tuple[int, int, int]]:
+    """(time, entity, item) of every chain of rows, by a recursive walk over single rows."""
+    tables, task = snapshot.tables, snapshot.task
     times = {name: snapshot.times(name) for name in tables}
-    found = set()
+    found = []
 
     def time_of(table, row):
         return NO_TIME if times[table] is None else int(times[table][row])
 
     def walk(entity, row, time, route):
         if not route:
-            found.add((time, entity, row))
+            found.append((time, entity, row))
             return
         hop = route[0]
         if hop.forward:
@@ -37,13 +42,15 @@ def slow_interactions(snapshot: Snapshot, upto: int) -> list[tuple[int, int, int
             if there >= 0 and time_of(hop.dst, there) <= upto:
                 walk(entity, there, max(time, time_of(hop.dst, there)), route[1:])
 
-    task = snapshot.task
-    for route in shortest_routes({n: t.fkeys for n, t in tables.items()},
-                                 task.entity_table, task.item_table):
+    for route in routes_of(snapshot) if routes is None else routes:
         for entity in range(tables[task.entity_table].num_rows):
             if time_of(task.entity_table, entity) <= upto:
                 walk(entity, entity, time_of(task.entity_table, entity), route)
     return sorted(found)
+
+
+def slow_interactions(snapshot: Snapshot, upto: int, routes=None) -> list[tuple[int, int, int]]:
+    return sorted(set(slow_walks(snapshot, upto, routes)))
 
 
 @st.composite
@@ -84,6 +91,11 @@ def test_equals_the_slow_walk(world, upto, max_walks):
         snapshot = write_snapshot(Path(folder) / "s", world, val_time=3, test_time=5, window_s=1)
         entity, item, time = find_interactions(snapshot, upto, max_walks=max_walks)
         expected = slow_interactions(snapshot, upto)
+        for route in routes_of(snapshot):
+            alone = find_interactions(snapshot, upto, [route], max_walks=max_walks)
+            assert (list(zip(*(part.tolist() for part in (alone[2], *alone[:2])), strict=True))
+                    == slow_interactions(snapshot, upto, [route]))
+            assert num_walks(snapshot, route) == len(slow_walks(snapshot, 100, [route]))
     assert list(zip(time.tolist(), entity.tolist(), item.tolist(), strict=True)) == expected
     assert entity.dtype == item.dtype == time.dtype == np.int64
 

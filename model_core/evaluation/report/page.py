@@ -18,6 +18,7 @@ from model_core.negatives.queue import NegativeQueue
 from model_core.pages import template
 from model_core.records import write_atomically
 from model_core.split.seeds import Split
+from model_core.tables.routes import described
 from model_core.watch.page import render_section
 from model_core.watch.record import DataWatch
 
@@ -49,7 +50,7 @@ def render_page(
 ) -> str:
     """The page as text. Arguments as in ``write_page``."""
     page = template(Path(__file__).with_name("report.html.j2"),
-                    figure=figure, words=words, utc=utc, days=days, sentence=sentence)
+                    figure=figure, words=words, utc=utc, days=days, sentence=sentence, described=described)
     verdict = report.verdict
     models = _models(report)
     return page.render(
