@@ -91,6 +91,8 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
                              ("model.prior_columns=false",)),
     "no values in priors": ("no features by the number columns of the user's events",
                             ("model.prior_values=false",)),
+    "targets not apart": ("events of the labels' kind are not counted apart from others; only where there "
+                          "are others", ("model.prior_targets=false",)),
     "one prior network": ("a single network in place of the mean of several", ("model.prior_networks=1",)),
     "no item bias": ("no learned logit per item", ("model.item_bias=false",)),
     "all rows alike": ("training rows do not fade with age", ("train.recency_half_life=null",)),

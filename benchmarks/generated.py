@@ -77,7 +77,8 @@ def generate(
             num_entities=num_users, num_items=num_items, window_s=WINDOW, eval_k=10,
             val_time=val_time, test_time=val_time + WINDOW, train_cutoff=val_time, as_of=None,
             label_source="stored", locality={}, counts={},
-            routes=[[["users", "user", "events", False], ["events", "item", "items", True]]],
+            routes=[{"hops": [["users", "user", "events", False], ["events", "item", "items", True]],
+                     "target": True}],
         )
     return graph, Split.open(folder / "split")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +135,12 @@ def make_split(
             num_items=num_items, window_s=window_s, eval_k=eval_k, val_time=val_time,
             test_time=test_time, train_cutoff=val_time, as_of=None, label_source="stored",
             locality={}, counts={},
-            routes=[[["users", "user_id", "events", False], ["events", "item_id", "items", True]]],
+            routes=[{"hops": [["users", "user_id", "events", False], ["events", "item_id", "items", True]],
+                     "target": True}],
         )
     return Split.open(folder)
+
+
+def with_targets(graph: TemporalGraph[np.ndarray], target: np.ndarray) -> TemporalGraph[np.ndarray]:
+    """The graph, of whose interactions only some are of the kind that labels speak of."""
+    return replace(graph, interactions=replace(graph.interactions, target=target))

@@ -24,7 +24,9 @@ def temporal_split(snapshot: Input, split: Output, config: str = "{}") -> Metada
     )
     sizes = {name: len(getattr(opened, name)) for name in ("train", "val", "test")}
     print(", ".join(f"{name} {size:,} rows" for name, size in sizes.items()))
-    print("\n".join(f"met along {described(route)}" for route in opened.routes))
+    for route in opened.routes:
+        other = "" if route in opened.target_routes else " (not what the labels speak of)"
+        print(f"met along {described(route)}{other}")
     return {"split": {"digest": opened.record.digest, **sizes}}
 
 

@@ -145,6 +145,10 @@ class ModelConfig(Section):
         True, description="Pair priors also read the number columns of event rows (at most 4): quantity, "
                           "price, rating of what the user took of the item."
     )
+    prior_targets: bool = Field(
+        True, description="Pair priors also count the labels' own kind of events apart, where users do other "
+                          "things as well (purchases beside views)."
+    )
     prior_hidden: int = Field(64, ge=1, description="Width of the pair prior's hidden layers.")
     prior_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the pair prior.")
     prior_networks: int = Field(

@@ -29,7 +29,7 @@ from torch.export import Dim
 
 from model_core.errors import ExportError
 from model_core.graph.schema import GraphSchema
-from model_core.priors.features import FEATURES
+from model_core.priors.features import feature_names
 from model_core.sampling.batches import Batch
 from model_core.serving.inputs import (
     ITEM,
@@ -158,7 +158,7 @@ def example_inputs(schema: GraphSchema, vector_dim: int) -> dict[str, Tensor]:
         age_days=age_days, seed=seed, edge=edge, item=index(ITEM, length[ITEM_VECTORS]),
         prior_seed=index(PRIOR_SEED, length[SEEDS]),
         prior_item=index(PRIOR_ITEM, length[ITEM_VECTORS]),
-        prior_feature=real(PRIOR_FEATURE, len(FEATURES)),
+        prior_feature=real(PRIOR_FEATURE, len(feature_names(schema.target_events))),
         num_nodes_per_hop={}, num_edges_per_hop={},
     )
     return flat_inputs(schema, batch, torch.arange(length[SEEDS]), real(ITEM_VECTORS, vector_dim))

@@ -10,7 +10,7 @@ import numpy as np
 
 from model_core.graph.encodings import GraphEncodings
 from model_core.graph.temporal_graph import TemporalGraph
-from model_core.priors.features import FEATURES
+from model_core.priors.features import feature_names
 from model_core.records import json_bytes
 from model_core.split.seeds import Split
 from model_core.training.checkpoint import Checkpoint
@@ -36,7 +36,8 @@ def write_portable(
             shutil.copyfile(checkpoint.record.file(name), folder / name)
     (folder / "encodings.json").write_bytes(json_bytes({
         "tables": GraphEncodings.of(graph).to_json(),
-        "pair_features": [] if checkpoint.meta["priors"] is None else list(FEATURES),
+        "pair_features": [] if checkpoint.meta["priors"] is None else list(
+            feature_names(checkpoint.schema.target_events)),
     }))
     refit = checkpoint.meta["refit"]
     return {

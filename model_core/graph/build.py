@@ -23,7 +23,7 @@ from model_core.graph.temporal_graph import (
 from model_core.graph.twins import twin_rows
 from model_core.records import json_bytes, write_record
 from model_core.split.seeds import Split
-from model_core.tables.interactions import find_interactions
+from model_core.tables.interactions import are_among, find_interactions
 from model_core.tables.snapshot import Snapshot
 
 
@@ -79,8 +79,7 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
             holder, column = forward.src, forward.name.removeprefix(f"{forward.src}.")
             fkey = snapshot.fkey(holder, column)
             edges |= _write_edges(folder, forward, backward, fkey, times, last_time)
-        _write_arrays(folder / "interactions", zip(
-            ("entity", "item", "time"), find_interactions(snapshot, last_time, split.routes), strict=True))
+        _write_arrays(folder / "interactions", _interactions(snapshot, split, last_time).items())
         (folder / "vocabularies.json").write_bytes(json_bytes(vocabularies))
         meta.update(
             relations=[list(relation) for pair in relations for relation in pair],
@@ -90,6 +89,17 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
             cutoff=split.train_cutoff, last_time=last_time, logical_time=split.logical_time,
         )
     return TemporalGraph.open(out)
+
+
+def _interactions(snapshot: Snapshot, split: Split, last_time: int) -> dict[str, np.ndarray]:
+    """Events along the split's routes, and which are of the kind that labels speak of, unless all are."""
+    found = find_interactions(snapshot, last_time, split.routes)
+    arrays = dict(zip(("entity", "item", "time"), found, strict=True))
+    if set(split.target_routes) != set(split.routes):
+        target = are_among(found, find_interactions(snapshot, last_time, split.target_routes))
+        if not target.all():
+            arrays["target"] = target
+    return arrays
 
 
 def _node_time(snapshot: Snapshot, table: str) -> np.ndarray:

@@ -28,7 +28,8 @@ def to_hetero_data(graph: TemporalGraph[Any]) -> HeteroData:
 
     Node stores hold ``num_nodes``, ``time`` (int64 s), ``number``, ``category``, ``text``,
     and ``twin`` where it is known; edge stores ``edge_index`` (source, destination) and
-    ``time``, sorted by (destination, time, source). Interactions are ``data["interactions"]``, int64 [3, m].
+    ``time``, sorted by (destination, time, source). Interactions are ``data["interactions"]``, int64
+    [3, m], with ``data["interactions_target"]``, bool [m], where not all are of the labels' kind.
 
     Args:
         graph: With numpy arrays or torch tensors. CPU memory is shared, not copied.
@@ -52,6 +53,8 @@ def to_hetero_data(graph: TemporalGraph[Any]) -> HeteroData:
         store.time = edges.time
     events = graph.interactions
     data.interactions = torch.stack([events.entity, events.item, events.time])
+    if events.target is not None:
+        data.interactions_target = events.target
     for key in _GRAPH_KEYS:
         data[key] = getattr(graph, key)
     return data
@@ -90,13 +93,15 @@ def from_hetero_data(
         adjacency[relation] = time_sorted_adjacency(
             src, dst, node_time[relation.src], len(node_time[relation.dst]))
     events = _numpy(data["interactions"]) if "interactions" in data else np.zeros((3, 0), np.int64)
+    entity, item, time = (np.ascontiguousarray(row) for row in events)
+    target = _numpy(data["interactions_target"]) if "interactions_target" in data else None
     last_time = last_time if last_time is not None else _stored(data, "last_time", latest)
     return TemporalGraph(
         num_nodes={table: len(time) for table, time in node_time.items()},
         node_time=node_time,
         adjacency=adjacency,
         columns={table: _columns(data[table], len(node_time[table])) for table in data.node_types},
-        interactions=Interactions(*(np.ascontiguousarray(row) for row in events)),
+        interactions=Interactions(entity, item, time, target),
         entity_table=entity_table,
         item_table=item_table,
         hops=_fewest_hops(tuple(adjacency), entity_table, item_table),

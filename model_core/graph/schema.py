@@ -28,6 +28,8 @@ class GraphSchema:
         entity_table, item_table: Seeds and ranked rows.
         num_items: Size of the catalogue.
         hops: Fewest relations between entity and item table.
+        target_events: Whether some interactions are of another kind than the labels speak of, so
+            that those of their kind are told apart.
     """
 
     tables: dict[str, TableFeatures]
@@ -36,6 +38,7 @@ class GraphSchema:
     item_table: str
     num_items: int
     hops: int
+    target_events: bool = False
 
     @classmethod
     def of(cls, graph: TemporalGraph) -> GraphSchema:
@@ -55,6 +58,7 @@ class GraphSchema:
             item_table=graph.item_table,
             num_items=graph.num_items,
             hops=graph.hops,
+            target_events=graph.interactions.target is not None,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from model_core.records import Record, open_record
 if TYPE_CHECKING:
     import torch
 
-KIND, SCHEMA_VERSION = "graph", 2
+KIND, SCHEMA_VERSION = "graph", 3
 
 #: Time of a row without time: before everything, so always visible.
 UNTIMED = int(np.iinfo(np.int64).min)
@@ -94,19 +94,31 @@ class TableColumns(Generic[ArrayT]):
 
 @dataclass(frozen=True)
 class Interactions(Generic[ArrayT]):
-    """Distinct (entity, item, time) triples along the schema's shortest routes, by time.
+    """Distinct (entity, item, time) triples along the routes of the split, by time.
 
     ``time`` is when the last row of the route appeared; all ≤ the graph's last time.
     All int64 [m], sorted by (time, entity, item).
+
+    Attributes:
+        target: bool [m], which are of the kind that the labels speak of (the purchases of a shop that
+            also has views); None where all are.
     """
 
     entity: ArrayT
     item: ArrayT
     time: ArrayT
+    target: ArrayT | None = None
 
     def to_numpy(self) -> Interactions[np.ndarray]:
         """The same in numpy."""
-        return Interactions(to_numpy(self.entity), to_numpy(self.item), to_numpy(self.time))
+        return Interactions(to_numpy(self.entity), to_numpy(self.item), to_numpy(self.time),
+                            None if self.target is None else to_numpy(self.target))
+
+    def targets(self: Interactions[np.ndarray]) -> Interactions[np.ndarray]:
+        """Those of the kind that labels speak of, alone."""
+        if self.target is None:
+            return self
+        return Interactions(*(np.asarray(part)[self.target] for part in (self.entity, self.item, self.time)))
 
 
 @dataclass(frozen=True)
@@ -187,7 +199,9 @@ class TemporalGraph(Generic[ArrayT]):
                 for relation in relations
             },
             columns={table: load_columns(table, names) for table, names in meta["columns"].items()},
-            interactions=Interactions(*(load(f"interactions/{part}") for part in ("entity", "item", "time"))),
+            interactions=Interactions(
+                load("interactions/entity"), load("interactions/item"), load("interactions/time"),
+                load("interactions/target") if "interactions/target.npy" in record.files else None),
             **{key: meta[key] for key in ("entity_table", "item_table", "hops", "cutoff", "last_time")},
             record=record,
         )
@@ -203,6 +217,7 @@ class TemporalGraph(Generic[ArrayT]):
                 warnings.simplefilter("ignore", UserWarning)
                 return torch.from_numpy(np.asarray(array)).to(device)
 
+        events = self.interactions
         return TemporalGraph(
             num_nodes=self.num_nodes,
             node_time={table: move(time) for table, time in self.node_time.items()},
@@ -216,8 +231,9 @@ class TemporalGraph(Generic[ArrayT]):
                                     None if c.twin is None else move(c.twin))
                 for table, c in self.columns.items()
             },
-            interactions=Interactions(move(self.interactions.entity), move(self.interactions.item),
-                                      move(self.interactions.time)),
+            interactions=Interactions(
+                move(events.entity), move(events.item), move(events.time),
+                None if events.target is None else move(events.target)),
             entity_table=self.entity_table, item_table=self.item_table, hops=self.hops,
             cutoff=self.cutoff, last_time=self.last_time, record=self.record,
         )

@@ -19,7 +19,6 @@ from model_core.planning.workload import MAX_SCORES, Workload
 from model_core.priors.build import num_followers
 from model_core.priors.columns import MAX_COLUMNS
 from model_core.priors.event_values import MAX_VALUES
-from model_core.priors.features import FEATURES
 
 MB = 10**6
 FLOAT, INT = 4, 8
@@ -205,7 +204,7 @@ def _kept_bytes(work: Workload, num_seeds: int, rows: Mapping[str, float]) -> fl
                + num_seeds * (subgraph.nodes * 2 + subgraph.node_layers * KEPT_PER_NODE
                               + subgraph.edge_layers * KEPT_PER_MESSAGE))
     pairs = num_seeds * work.candidates_per_seed * (
-        2 * len(FEATURES) + 6 * work.num_prior_networks * model.prior_hidden)
+        2 * work.num_features + 6 * work.num_prior_networks * model.prior_hidden)
     return FLOAT * (vectors * model.channels + pairs)
 
 
@@ -215,14 +214,14 @@ def _batch_bytes(work: Workload, num_seeds: int) -> float:
     rows = sum(count * (FLOAT * table.width(text) + INT) for count, table in zip(
         work.distinct_rows(num_seeds).values(), work.facts.tables.values(), strict=True))
     nodes = num_seeds * (work.subgraph.nodes * (4 * INT) + work.subgraph.edges * 2 * INT)
-    return rows + nodes + num_seeds * work.candidates_per_seed * (FLOAT * len(FEATURES) + 2 * INT)
+    return rows + nodes + num_seeds * work.candidates_per_seed * (FLOAT * work.num_features + 2 * INT)
 
 
 def _training_parts(work: Workload) -> dict[str, float]:
     micro, rows = work.rows_per_micro_batch, work.rows_per_step
     val = _ranking_parts(work, 512)
     cache = min(PRIOR_CACHE_BYTES, work.skeleton.num_train * work.candidates_per_seed
-                * (2 * len(FEATURES) + 4))
+                * (2 * work.num_features + 4))
     # A step's forward and backward pass, or a block of validation: whichever needs more.
     step = FLOAT * micro * work.num_columns * SCORE_COPIES_TRAINING
     # Memory is planned for rows that all differ: dropout draws masks for many of them anew.
@@ -267,7 +266,7 @@ def _forward_flops(work: Workload, num_seeds: int) -> float:
     encoders = sum(rows[name] * (2 * table.width(text) * c + (4 * model.encoder_blocks + 2) * c * c)
                    for name, table in work.facts.tables.items() if table.width(text))
     layers = num_seeds * (work.subgraph.node_layers + work.subgraph.edge_layers / 2) * 2 * c * c
-    width = len(FEATURES) + model.prior_hidden
+    width = work.num_features + model.prior_hidden
     prior = 2 * width * work.num_prior_networks * model.prior_hidden
     return encoders + layers + num_seeds * work.candidates_per_seed * prior
 

@@ -11,6 +11,7 @@ from model_core.planning.facts import DatasetFacts
 from model_core.planning.routes import likely_routes
 from model_core.planning.skeleton import Skeleton, SubgraphFacts
 from model_core.priors.build import most_snapshots
+from model_core.priors.features import feature_names
 
 #: As in training.batching and evaluation.ranking, which need torch; tests hold them equal.
 MIN_BATCH_SIZE, MAX_SCORES = 16, 2**26
@@ -112,6 +113,11 @@ class Workload:
         """Table to rows that are encoded for so many seeds: those with equal features once."""
         return {name: self.facts.tables[name].distinct_features(rows)
                 for name, rows in self.distinct_rows(num_seeds).items()}
+
+    @property
+    def num_features(self) -> int:
+        """Features of a candidate pair; with several routes some will be of other behaviour."""
+        return len(feature_names(len(likely_routes(self.facts)) > 1))
 
     @property
     def num_prior_networks(self) -> int:

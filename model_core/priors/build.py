@@ -29,6 +29,7 @@ def make_priors(
     values: Sequence[str | None] = (),
     value_scales: Mapping[str, tuple[float, float]] | None = None,
     num_following: int = 40,
+    targets: bool = True,
 ) -> PairPriors:
     """Index a graph's interactions.
 
@@ -43,6 +44,7 @@ def make_priors(
         values: Columns of event rows that are read.
         value_scales: Theirs, where another graph's are wanted.
         num_following: Candidates by what follows; ``num_followers`` are kept per item.
+        targets: Whether the labels' own kind of events is counted apart.
     """
     interactions = graph.interactions.to_numpy()
     of_graph = interactions, graph.num_entities, graph.num_items
@@ -51,7 +53,7 @@ def make_priors(
         graph, CoInteraction.similar(*of_graph, num_similar, snapshot_times),
         CoInteraction.following(*of_graph, window_s, followers, snapshot_times),
         window_s,
-        num_similar, num_popular, num_following, columns, values, value_scales)
+        num_similar, num_popular, num_following, columns, values, value_scales, targets)
 
 
 def num_followers(num_known_items: int, num_following: int) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from model_core.graph.temporal_graph import TemporalGraph
+from model_core.graph.temporal_graph import Interactions, TemporalGraph
 from model_core.priors.columns import COLUMN_FEATURES, ColumnLifts
 from model_core.priors.event_values import event_values
 from model_core.priors.events import EventIndex
@@ -40,8 +40,20 @@ ITEM_FEATURES = (
 FEATURES = (PAIR_FEATURES + VALUE_FEATURES + KNN_FEATURES + FOLLOW_FEATURES + COLUMN_FEATURES
             + ITEM_FEATURES + USER_FEATURES)
 
+#: The same of the events that labels speak of, where users also do other things.
+TARGET_FEATURES = tuple(f"target_{name}" for name in (*PAIR_FEATURES, *ITEM_FEATURES, *USER_FEATURES))
+
 #: Moments whose popular items are remembered.
 MAX_KEPT_TIMES = 4_096
+
+
+def feature_names(target_events: bool) -> tuple[str, ...]:
+    """Names of a candidate's features, in order.
+
+    Args:
+        target_events: Whether the labels' own kind of events is told apart (``GraphSchema``).
+    """
+    return (*FEATURES, *TARGET_FEATURES) if target_events else FEATURES
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Candidates:
     Attributes:
         seed: int64 [M], 0..B-1.
         item: int64 [M], catalogue rows.
-        feature: float32 [M, len(FEATURES)].
+        feature: float32 [M, F], as ``feature_names`` says.
     """
 
     seed: np.ndarray
@@ -59,10 +71,10 @@ class Candidates:
     feature: np.ndarray
 
     @classmethod
-    def none(cls) -> Candidates:
+    def none(cls, target_events: bool = False) -> Candidates:
         """No candidates at all."""
         return cls(np.zeros(0, np.int64), np.zeros(0, np.int64),
-                   np.zeros((0, len(FEATURES)), np.float32))
+                   np.zeros((0, len(feature_names(target_events))), np.float32))
 
 
 class PairPriors:
@@ -78,14 +90,15 @@ class PairPriors:
         num_similar: Candidates by item-kNN.
         num_popular: Candidates by popularity in (t - Δ, t].
         num_following: Candidates by what follows.
+        targets: The interactions of the kind that labels speak of; None where all are.
     """
 
     def __init__(
         self, events: EventIndex, neighbors: NeighborSource, followers: NeighborSource,
         columns: ColumnLifts | None, values: ValuePriors | None, window_s: int, num_similar: int = 80,
-        num_popular: int = 60, num_following: int = 40,
+        num_popular: int = 60, num_following: int = 40, targets: EventIndex | None = None,
     ) -> None:
-        self.events, self.window_s = events, window_s
+        self.events, self.targets, self.window_s = events, targets, window_s
         self.neighbors, self.followers = neighbors, followers
         self.columns, self.values = columns, values
         self.num_similar, self.num_popular, self.num_following = num_similar, num_popular, num_following
@@ -96,7 +109,7 @@ class PairPriors:
         cls, graph: TemporalGraph[Any], neighbors: NeighborSource, followers: NeighborSource,
         window_s: int, num_similar: int, num_popular: int, num_following: int, columns: bool,
         values: Sequence[str | None],
-        value_scales: Mapping[str, tuple[float, float]] | None = None,
+        value_scales: Mapping[str, tuple[float, float]] | None = None, targets: bool = True,
     ) -> PairPriors:
         """On a graph with numpy arrays or tensors.
 
@@ -106,12 +119,25 @@ class PairPriors:
             columns: Whether the columns of both tables are read.
             values: Columns of event rows that are read (``event_values.value_columns``), one per slot.
             value_scales: Theirs, where another graph's are wanted (``event_values``).
+            targets: Whether the labels' own kind of events is counted apart, where the graph knows it;
+                else its features are those of users who did nothing.
         """
         lifts = ColumnLifts.of(graph, window_s) if columns else None
         of_events = ValuePriors(
             graph.interactions.to_numpy(), event_values(graph, values, value_scales)) if any(values) else None
+        interactions = graph.interactions.to_numpy()
+        apart = interactions.targets()
+        if not targets:
+            apart = Interactions(apart.entity[:0], apart.item[:0], apart.time[:0])
+        of_targets = None if interactions.target is None else EventIndex.build(
+            apart, graph.num_entities, graph.num_items)
         return cls(EventIndex.of(graph), neighbors, followers, lifts, of_events, window_s, num_similar,
-                   num_popular, num_following)
+                   num_popular, num_following, of_targets)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features it gives."""
+        return feature_names(self.targets is not None)
 
     def __call__(self, entity: np.ndarray, time: np.ndarray) -> Candidates:
         """Candidates of every seed.
@@ -131,10 +157,11 @@ class PairPriors:
             np.concatenate([past.pair, near_key, next_key, popular_key]), len(time) * num_items)
         seed, item = key // num_items, key % num_items
 
-        feature = np.zeros((len(key), len(FEATURES)), dtype=np.float32)
+        feature = np.zeros((len(key), len(self.feature_names)), dtype=np.float32)
         ends = np.cumsum([len(PAIR_FEATURES), len(VALUE_FEATURES), len(KNN_FEATURES), len(FOLLOW_FEATURES),
-                          len(COLUMN_FEATURES), len(ITEM_FEATURES)])
-        pair, values, by_near, by_next, lifts, about_item, about_user = np.split(feature, ends, axis=1)
+                          len(COLUMN_FEATURES), len(ITEM_FEATURES), len(USER_FEATURES)])
+        pair, values, by_near, by_next, lifts, about_item, about_user, of_targets = np.split(
+            feature, ends, axis=1)
         met = np.searchsorted(key, past.pair)
         pair[met] = past.pair_features()
         if self.values is not None:
@@ -143,10 +170,25 @@ class PairPriors:
         by_next[:] = following.features(key, seed, past.num_distinct, num_items)
         if self.columns is not None:
             lifts[:] = self.columns(past, entity, time, seed, item)
-        about_item[:] = self._item_features(item, time[seed])
+        about_item[:] = self._item_features(self.events, item, time[seed])
         about_user[:] = past.user_features()[seed]
+        if self.targets is not None:
+            self._of_targets(self.targets, of_targets, key, entity, time)
         # Rounded here once, so that a cache may keep 16 bits and change nothing.
         return Candidates(seed, item, feature.astype(np.float16).astype(np.float32))
+
+    def _of_targets(
+        self, targets: EventIndex, feature: np.ndarray, key: np.ndarray, entity: np.ndarray,
+        time: np.ndarray,
+    ) -> None:
+        """Fill in TARGET_FEATURES, float32 [M, ·] (a view)."""
+        seed, item = key // targets.num_items, key % targets.num_items
+        past = Past(targets, entity, time, self.window_s)
+        pair, about_item, about_user = np.split(
+            feature, np.cumsum([len(PAIR_FEATURES), len(ITEM_FEATURES)]), axis=1)
+        pair[np.searchsorted(key, past.pair)] = past.pair_features()
+        about_item[:] = self._item_features(targets, item, time[seed])
+        about_user[:] = past.user_features()[seed]
 
     def _popular_at(self, time: int) -> np.ndarray:
         """Most frequent items of (t - Δ, t], ties by all history, then by row."""
@@ -162,9 +204,9 @@ class PairPriors:
             found = self._popular[time] = item[order].astype(np.int64)
         return found
 
-    def _item_features(self, item: np.ndarray, time: np.ndarray) -> np.ndarray:
+    def _item_features(self, events: EventIndex, item: np.ndarray, time: np.ndarray) -> np.ndarray:
         """float32 [M, len(ITEM_FEATURES)]; computed once per distinct (item, time)."""
-        events, window = self.events, float(self.window_s)
+        window = float(self.window_s)
         moments, which = np.unique(time, return_inverse=True)
         key, place = np.unique(which * events.num_items + item, return_inverse=True)
         item, time = key % events.num_items, moments[key // events.num_items]
@@ -180,7 +222,7 @@ class PairPriors:
             np.log1p(first),
             np.log((count[1.0] + 1) / (count[4.0] / 4 + 1)),
             np.log((count[4.0] + 1) / (count[16.0] / 4 + 1)),
-            np.log1p(users), 1 - users / np.maximum(total, 1),
+            np.log1p(users), np.where(known, 1 - users / np.maximum(total, 1), 0.0),
         ]
         return np.stack(columns, axis=1).astype(np.float32)[place]
 

@@ -98,7 +98,7 @@ def make_batch(
         age = (bound - time).to(torch.float64) / SECONDS_PER_DAY
         age_days[table] = torch.where(time == UNTIMED, 0.0, age).to(torch.float32)
         shared_age[table] = torch.unique(age_days[table], return_inverse=True)
-    found = candidates or Candidates.none()
+    found = candidates or Candidates.none(graph.interactions.target is not None)
     device = subgraph.seed_time.device
     return Batch(
         num_seeds=subgraph.num_seeds,

@@ -73,7 +73,7 @@ def make_batch(
         # The difference wraps around for UNTIMED rows, whose age is then replaced by 0.
         age = (bound - time).astype(np.float64) / SECONDS_PER_DAY
         age_days[table] = np.where(time == UNTIMED, 0.0, age).astype(np.float32)
-    found = candidates or Candidates.none()
+    found = candidates or Candidates.none(graph.interactions.target is not None)
     return BatchArrays(
         num_seeds=subgraph.num_seeds,
         prior_seed=found.seed, prior_item=found.item, prior_feature=found.feature,

@@ -55,7 +55,8 @@ class Recommender:
     def __post_init__(self) -> None:
         found, num_items = GraphSchema.of(self.graph), len(self.item_vectors)
         if found != self.schema or num_items != found.num_items:
-            names = ("tables", "relations", "entity_table", "item_table", "num_items", "hops")
+            names = ("tables", "relations", "entity_table", "item_table", "num_items", "hops",
+                     "target_events")
             differ = [name for name in names if getattr(found, name) != getattr(self.schema, name)]
             record = self.graph.record
             raise ArtifactError(

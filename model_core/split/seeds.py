@@ -102,6 +102,7 @@ class Split:
         certificate: Leakage certificate (see split/leakage.py).
         locality: ``{split: {"s_1": ..., "s_2": ..., "s_3": ...}}``.
         routes: Along which foreign keys entities meet items (see split/label_routes.py).
+        target_routes: Those of them that the labels speak of.
         counts: Rows dropped and why, e.g. ``{"train": {"duplicate_items": 0, ...}}``.
     """
 
@@ -126,6 +127,7 @@ class Split:
     locality: Mapping[str, Mapping[str, float]]
     counts: Mapping[str, Any]
     routes: tuple[Route, ...]
+    target_routes: tuple[Route, ...]
 
     META = (
         "dataset", "task", "entity_table", "item_table", "num_entities", "num_items", "window_s",
@@ -143,9 +145,12 @@ class Split:
         record = open_record(path, KIND, SCHEMA_VERSION, verify)
         train, val, test = (SeedTable.read(record.file(f"seeds/{name}.parquet"))
                             for name in ("train", "val", "test"))
+        routes = [(tuple(Hop(*hop) for hop in entry["hops"]), entry["target"])
+                  for entry in record.meta["routes"]]
         return cls(
             record=record, train=train, val=val, test=test,
             certificate=json.loads(record.file("certificate.json").read_bytes()),
-            routes=tuple(tuple(Hop(*hop) for hop in route) for route in record.meta["routes"]),
+            routes=tuple(route for route, _ in routes),
+            target_routes=tuple(route for route, is_target in routes if is_target),
             **{key: record.meta[key] for key in cls.META},
         )

@@ -61,7 +61,7 @@ def temporal_split(snapshot: Snapshot, config: SplitConfig, out: Path) -> Split:
                           "seed_times": len(np.unique(seeds[split].time))}
     counts["warnings"] = _warnings(snapshot, counts)
 
-    routes = label_routes(snapshot, seeds["train"])
+    routes, target = label_routes(snapshot, seeds["train"])
     interactions = find_interactions(snapshot, snapshot.test_time + snapshot.task.window_s, routes)
     certificate = certify(snapshot, seeds, interactions, label_source)
     require_sound(certificate, f"task {snapshot.task.name!r}")
@@ -81,7 +81,8 @@ def temporal_split(snapshot: Snapshot, config: SplitConfig, out: Path) -> Split:
             window_s=task.window_s, eval_k=task.eval_k,
             val_time=snapshot.val_time, test_time=snapshot.test_time,
             train_cutoff=snapshot.val_time, as_of=snapshot.as_of, label_source=label_source,
-            locality=locality, counts=counts, routes=[[list(hop) for hop in route] for route in routes],
+            locality=locality, counts=counts,
+            routes=[{"hops": [list(hop) for hop in route], "target": route in target} for route in routes],
         )
     return Split.open(out)
 

@@ -156,6 +156,18 @@ def _distinct(triples: Triples) -> Triples:
     return entity[new], item[new], time[new]
 
 
+def are_among(triples: Triples, some: Triples) -> np.ndarray:
+    """Which of distinct triples are among others, bool [m]."""
+    entity, item, time = (np.concatenate(parts) for parts in zip(triples, some, strict=True))
+    other = np.arange(len(entity)) >= len(triples[0])
+    order = np.lexsort((other, item, entity, time))
+    entity, item, time = entity[order], item[order], time[order]
+    same = (np.diff(entity) == 0) & (np.diff(item) == 0) & (np.diff(time) == 0)
+    found = np.zeros(len(order), dtype=bool)
+    found[order[:-1][same]] = True
+    return found[: len(triples[0])]
+
+
 def distinct(values: np.ndarray) -> np.ndarray:
     """Distinct integers, ascending. numpy's unique hashes first, which is slower here."""
     values = np.sort(values)

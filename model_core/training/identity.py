@@ -43,6 +43,7 @@ def graph_digest(graph: TemporalGraph[np.ndarray]) -> str:
         for array in (adjacency.indptr, adjacency.neighbor, adjacency.time):
             digest.update(np.ascontiguousarray(array).tobytes())
     events = graph.interactions
-    for array in (events.entity, events.item, events.time):
+    target = () if events.target is None else (events.target,)
+    for array in (events.entity, events.item, events.time, *target):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

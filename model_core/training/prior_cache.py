@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_core.priors.features import FEATURES, Candidates, PairPriors
+from model_core.priors.features import Candidates, PairPriors
 from model_core.split.seeds import SeedTable
 
 #: Most memory for kept rows. Rows beyond it are computed anew at every epoch.
@@ -47,9 +47,9 @@ class CachedPriors:
                 self._kept[row] = kept
                 self._room -= size
         if not parts:
-            return Candidates.none()
+            return Candidates.none(self._priors.targets is not None)
         count = [len(item) for item, _ in parts]
-        feature = np.empty((sum(count), len(FEATURES)), dtype=np.float32)
+        feature = np.empty((sum(count), parts[0][1].shape[1]), dtype=np.float32)
         np.concatenate([feature for _, feature in parts], out=feature, casting="same_kind")
         return Candidates(
             np.repeat(np.arange(len(rows)), count),

@@ -87,7 +87,7 @@ class TrainingRun:
             settings = {"window_s": split.window_s, "num_similar": model_config.num_similar,
                         "num_popular": model_config.num_popular,
                         "num_following": model_config.num_following,
-                        "columns": model_config.prior_columns,
+                        "columns": model_config.prior_columns, "targets": model_config.prior_targets,
                         "values": list(value_columns(graph)) if model_config.prior_values else []}
             most = most_snapshots(len(np.unique(graph.interactions.item)),
                                   model_config.num_similar, model_config.num_following)

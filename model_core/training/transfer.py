@@ -28,7 +28,7 @@ from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.scorer import ModelScorer
 from model_core.priors.build import make_priors
-from model_core.priors.features import FEATURES
+from model_core.priors.features import feature_names
 from model_core.serving.bundle import Bundle
 from model_core.training.checkpoint import build_model
 from model_core.training.transfer_columns import ColumnChanges, affine
@@ -117,7 +117,8 @@ def transfer(
         if getattr(schema, part) != getattr(old, part):
             raise ArtifactError(where, f"a model whose {part} is {getattr(schema, part)!r}",
                                 repr(getattr(old, part)), "train without a champion")
-    if config.use_priors and config.name != "two_tower" and features != list(FEATURES):
+    if config.use_priors and config.name != "two_tower" and (
+            features != list(feature_names(schema.target_events))):
         raise ArtifactError(where, "the pair features of this release", "others",
                             "train without a champion")
     fresh = _fresh_state(schema, config, seed, where)

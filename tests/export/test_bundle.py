@@ -20,6 +20,7 @@ from model_core.serving.session import ScoringSession
 from model_core.storage.registry import Registry
 from model_core.training.transfer import champion_scorer
 from tests.export.untrained import seeds_of, shop, untrained
+from tests.factories import DAY, with_targets
 
 CONFIG = ExportConfig()
 METRICS = [
@@ -248,6 +249,22 @@ def test_every_variant_exports(tmp_path, settings):
     with_priors = settings.get("use_priors", True)
     assert (made.record.path / "neighbors").is_dir() == with_priors
     assert (Bundle.open(made.record.path).priors(graph) is not None) == with_priors
+
+
+def test_events_of_another_kind_are_told_apart_in_serving_too(tmp_path):
+    plain = shop(num_users=12, num_items=8, num_events=200)
+    graph = with_targets(plain, np.arange(len(plain.interactions.time)) % 3 == 0)
+    split = seeds_of(graph, tmp_path / "split")
+    checkpoint = untrained(graph, tmp_path / "checkpoint")
+    made = export_bundle(checkpoint, graph, split, CONFIG, tmp_path / "bundle")
+    assert made.parity["largest_difference"] <= 1e-5
+    assert made.schema.target_events
+    who = np.arange(1, 6), np.full(5, 90 * DAY)
+    found = served(made, graph).scores(*who)
+    others = with_targets(plain, np.arange(len(plain.interactions.time)) % 3 == 1)
+    assert np.abs(served(made, others).scores(*who) - found).max() > 1e-3, "targets have a say"
+    with pytest.raises(ArtifactError, match="target_events"):
+        served(made, plain)
 
 
 def test_another_graph_is_refused(world, checkpoint, tmp_path):

@@ -89,6 +89,9 @@ def untrained(
         if model.prior is not None:
             torch.nn.init.normal_(model.prior.mean)
             torch.nn.init.uniform_(model.prior.scale, 0.5, 2.0)
+            for network in model.prior.networks:
+                weight = network.enter.weight.data
+                weight[:, (weight == 0).all(dim=0)] = 0.1
         if model.has_pair:
             model.pair_gain.data.fill_(1.0)
         if model.gate is not None:
@@ -99,4 +102,5 @@ def untrained(
         training={"nodes_per_seed": 100.0, "refit": None, "priors": None if model.prior is None else {
             "window_s": 10 * DAY, "num_similar": config.num_similar, "num_popular": config.num_popular,
             "num_following": config.num_following,
-            "columns": config.prior_columns, "values": list(value_columns(graph))}})
+            "columns": config.prior_columns, "targets": config.prior_targets,
+            "values": list(value_columns(graph))}})

@@ -14,6 +14,7 @@ from model_core.graph.build import build_graph
 from model_core.graph.hetero import from_hetero_data, to_hetero_data
 from model_core.graph.temporal_graph import UNTIMED, Relation, TemporalGraph
 from model_core.split.temporal import temporal_split
+from tests.factories import with_targets
 from tests.graph.worlds import shop_snapshot
 
 
@@ -46,6 +47,13 @@ def test_round_trip(graph: TemporalGraph, as_tensors):
     data = to_hetero_data(graph.to_torch() if as_tensors else graph)
     assert data.validate()
     assert_equal(graph, from_hetero_data(data))
+
+
+def test_round_trip_of_targets(graph: TemporalGraph):
+    some = with_targets(graph, np.arange(len(graph.interactions.time)) % 2 == 0)
+    data = to_hetero_data(some.to_torch())
+    assert data.validate()
+    assert_equal(some, from_hetero_data(data))
 
 
 def test_edges_point_from_source_to_destination(graph):

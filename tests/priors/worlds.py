@@ -59,7 +59,7 @@ def event_values(events: Sequence[Event], gaps: bool = True) -> dict[Event, tupl
 def make(
     events: Iterable[Event], window_s: int = 10, num_similar: int = 3, num_popular: int = 2,
     num_following: int = 2, allowed: Sequence[int] | None = None, num_entities: int = NUM_ENTITIES,
-    num_items: int = NUM_ITEMS, gaps: bool = True,
+    num_items: int = NUM_ITEMS, gaps: bool = True, targets: Iterable[Event] | None = None,
 ) -> PairPriors:
     rows = interactions(events)
     of_shop = rows, num_entities, num_items
@@ -72,7 +72,8 @@ def make(
     values = np.array([of_event[event] for event in ordered(events)], dtype=np.float32).reshape(-1, 2)
     return PairPriors(
         EventIndex.build(rows, num_entities, num_items), near, following, lifts, ValuePriors(rows, values),
-        window_s, num_similar, num_popular, num_following)
+        window_s, num_similar, num_popular, num_following,
+        None if targets is None else EventIndex.build(interactions(targets), num_entities, num_items))
 
 
 def ask(priors: PairPriors, seeds: Sequence[Seed]) -> Candidates:

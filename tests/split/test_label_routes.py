@@ -45,18 +45,23 @@ def tables_of(routes):
     return [[hop.dst for hop in route] for route in routes]
 
 
+def both(found):
+    """Tables of all routes, and of those that the labels speak of."""
+    return tables_of(found.routes), tables_of(found.target)
+
+
 def test_a_longer_route_is_taken_where_labels_speak_of_it(tmp_path):
-    routes = label_routes(forum(tmp_path), seeds_of(COMMENTED))
-    assert tables_of(routes) == [["posts"], ["comments", "posts"]]
+    found = label_routes(forum(tmp_path), seeds_of(COMMENTED))
+    assert both(found) == ([["posts"], ["comments", "posts"]], [["comments", "posts"]])
 
 
 def test_the_shortest_are_enough_where_they_confirm_the_labels(tmp_path):
-    assert tables_of(label_routes(forum(tmp_path, WRITTEN), seeds_of(WRITTEN))) == [["posts"]]
+    assert both(label_routes(forum(tmp_path, WRITTEN), seeds_of(WRITTEN))) == ([["posts"]], [["posts"]])
 
 
 def test_labels_that_no_route_confirms_leave_the_shortest(tmp_path):
     nowhere = [(10, 2, [0]), (40, 0, [3])]
-    assert tables_of(label_routes(forum(tmp_path, nowhere), seeds_of(nowhere))) == [["posts"]]
+    assert both(label_routes(forum(tmp_path, nowhere), seeds_of(nowhere))) == ([["posts"]], [["posts"]])
 
 
 def test_of_routes_that_confirm_the_same_the_one_that_says_less_is_taken(tmp_path):
@@ -66,7 +71,8 @@ def test_of_routes_that_confirm_the_same_the_one_that_says_less_is_taken(tmp_pat
     history = Frame(pd.DataFrame({"user_id": user, "post_id": post, "at": seconds(at)}),
                     None, "at", {"user_id": "users", "post_id": "posts"})
     snapshot = forum(tmp_path, history=history)
-    assert tables_of(label_routes(snapshot, seeds_of(COMMENTED))) == [["posts"], ["comments", "posts"]]
+    assert both(label_routes(snapshot, seeds_of(COMMENTED))) == (
+        [["posts"], ["comments", "posts"]], [["comments", "posts"]])
 
 
 def test_a_second_route_is_added_for_labels_that_the_first_does_not_confirm(tmp_path):
@@ -75,8 +81,34 @@ def test_a_second_route_is_added_for_labels_that_the_first_does_not_confirm(tmp_
     table = Frame(pd.DataFrame({"user_id": user, "post_id": post, "at": seconds(at)}),
                   None, "at", {"user_id": "users", "post_id": "posts"})
     labels = [*COMMENTED, (10, 2, [2]), (20, 1, [1])]
-    routes = label_routes(forum(tmp_path, votes=table), seeds_of(labels))
-    assert tables_of(routes) == [["posts"], ["comments", "posts"], ["votes", "posts"]]
+    found = label_routes(forum(tmp_path, votes=table), seeds_of(labels))
+    assert both(found) == ([["posts"], ["comments", "posts"], ["votes", "posts"]],
+                           [["comments", "posts"], ["votes", "posts"]])
+
+
+def test_of_shortest_routes_those_that_labels_speak_of_are_the_targets(tmp_path):
+    """A shop with views and purchases: both are history, labels are purchases."""
+    views = [(9, 0, 2), (9, 1, 0), (11, 2, 4), (12, 1, 3), (19, 0, 0), (40, 2, 4), (85, 1, 1)]
+    tables = {
+        "users": Frame(pd.DataFrame({"user_id": range(3)}), "user_id"),
+        "posts": Frame(pd.DataFrame({"post_id": range(5)}), "post_id"),
+    }
+    for name, events in (("views", views), ("purchases", COMMENTS)):
+        at, user, post = zip(*events, strict=True)
+        tables[name] = Frame(pd.DataFrame({"user_id": user, "post_id": post, "at": seconds(at)}),
+                             None, "at", {"user_id": "users", "post_id": "posts"})
+    snapshot = write_snapshot(
+        tmp_path / "snapshot", tables, val_time=VAL, test_time=TEST, window_s=WINDOW,
+        item=("posts", "post_id"),
+        labels={"train": COMMENTED, "val": [(VAL, 0, [1])], "test": [(TEST, 1, [2])]})
+    split = temporal_split(snapshot, SplitConfig(), tmp_path / "split")
+    assert (tables_of(split.routes), tables_of(split.target_routes)) == (
+        [["views", "posts"], ["purchases", "posts"]], [["purchases", "posts"]])
+    met = build_graph(snapshot, split, GraphConfig(), tmp_path / "graph").interactions
+    bought = met.targets()
+    assert set(zip(bought.time.tolist(), bought.entity.tolist(), bought.item.tolist(), strict=True)) == {
+        event for event in COMMENTS if event[0] <= TEST}
+    assert len(met.time) == len([event for event in (*COMMENTS, *views) if event[0] <= TEST])
 
 
 def test_a_route_by_which_everybody_meets_everything_is_none(tmp_path):
@@ -96,13 +128,13 @@ def test_a_route_by_which_everybody_meets_everything_is_none(tmp_path):
     assert all(10 < at[posts[0]] <= 10 + WINDOW for _, _, posts in labels)
     snapshot = write_snapshot(tmp_path / "s", tables, val_time=VAL, test_time=TEST, window_s=WINDOW,
                               item=("posts", "post_id"))
-    assert tables_of(label_routes(snapshot, seeds_of(labels))) == [["posts"]]
+    assert tables_of(label_routes(snapshot, seeds_of(labels)).routes) == [["posts"]]
 
 
 def test_rows_after_the_validation_time_decide_nothing(tmp_path):
     later = [(VAL + 1, 0, [1])]
     snapshot = forum(tmp_path, comments=[*COMMENTS[:-2], (VAL + 5, 0, 1)])
-    assert tables_of(label_routes(snapshot, seeds_of(later))) == [["posts"]]
+    assert tables_of(label_routes(snapshot, seeds_of(later)).routes) == [["posts"]]
 
 
 def test_the_graph_and_its_depth_follow_the_split(tmp_path):

@@ -9,6 +9,7 @@ from model_core.config import SplitConfig
 from model_core.split.temporal import temporal_split
 from model_core.tables.ingest import ingest
 from model_core.tables.interactions import find_interactions
+from model_core.tables.routes import described
 from model_core.tables.snapshot import SPLITS
 
 
@@ -29,6 +30,7 @@ def test_rows_and_repeat_rates(real_data, tmp_path):
     snapshot = ingest(str(real_data("rel-retail")), task, tmp_path / "snapshot")
     split = temporal_split(snapshot, SplitConfig(max_locality_rows=100), tmp_path / "split")
     assert tuple(len(getattr(split, s)) for s in SPLITS) == (12312, 1013, 888)
+    assert split.target_routes == split.routes
     interactions = find_interactions(snapshot, snapshot.test_time)
     found = [repeat_share(seeds, interactions) for seeds in (split.val, split.test)]
     assert found == pytest.approx([0.379, 0.439], abs=6e-4)
@@ -46,6 +48,9 @@ def test_stored_labels_equal_those_of_the_sql(real_data, tmp_path):
         snapshot, record=dataclasses.replace(snapshot.record, files=files))
     made = temporal_split(unlabelled, SplitConfig(), tmp_path / "made")
     assert made.label_source == "sql"
+    assert [described(route) for route in made.target_routes] == [
+        "drivers <- results -> races -> circuits"]
+    assert len(made.routes) == 3
     for split in SPLITS:
         a, b = getattr(stored, split), getattr(made, split)
         for part in ("time", "entity", "item_ptr", "item"):

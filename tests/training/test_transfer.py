@@ -19,7 +19,7 @@ from model_core.tables.demo import DEMO_TASK
 from model_core.training.checkpoint import build_model
 from model_core.training.transfer import champion_scorer, transfer
 from tests.export.untrained import seeds_of, untrained
-from tests.factories import DAY, Rows, make_graph
+from tests.factories import DAY, Rows, make_graph, with_targets
 from tests.training.champions import dated_graph, scores, write_bundle
 
 
@@ -263,6 +263,13 @@ def test_columns_and_pair_features_must_be_those_of_the_weights(champion, tmp_pa
     stored["tables"]["items"]["numbers"].pop()
     with pytest.raises(ArtifactError, match="columns of table 'items'"):
         transfer(changed(bundle, tmp_path / "columns", encodings__json=stored), graph)
+
+
+def test_a_champion_that_knew_one_kind_of_events_does_not_read_two(champion):
+    graph, _, bundle = champion
+    two = with_targets(graph, np.arange(len(graph.interactions.time)) % 2 == 0)
+    with pytest.raises(ArtifactError, match="pair features"):
+        transfer(bundle, two)
 
 
 def test_a_damaged_one_and_none_at_all(champion, tmp_path):

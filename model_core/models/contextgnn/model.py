@@ -20,7 +20,7 @@ from model_core.models.contextgnn.item_vectors import ItemBias, ItemVectors
 from model_core.models.contextgnn.pair_prior import PairPrior
 from model_core.models.contextgnn.plan import plan_layers
 from model_core.models.contextgnn.time import AgeEncoder
-from model_core.priors.features import FEATURES
+from model_core.priors.features import TARGET_FEATURES, feature_names
 from model_core.priors.values import VALUE_FEATURES
 from model_core.sampling.batches import Batch
 
@@ -101,10 +101,11 @@ class ContextGNN(nn.Module):
             self.items: nn.Module = ItemVectors(schema, config)
         else:
             self.items = ItemBias(schema.num_items)
-        late = [FEATURES.index(name) for name in VALUE_FEATURES]
+        features = feature_names(schema.target_events)
+        late = [place for place, name in enumerate(features) if name in (*VALUE_FEATURES, *TARGET_FEATURES)]
         # Only two-level fusion trains several networks apart; under one loss they are worth no more than one.
         networks = config.prior_networks if config.fusion == "two_level" else 1
-        self.prior = PairPrior(len(FEATURES), config.prior_hidden, config.prior_dropout, networks, late) if (
+        self.prior = PairPrior(len(features), config.prior_hidden, config.prior_dropout, networks, late) if (
             config.use_priors) else None
         has_near = self.has_pair or self.prior is not None
         self.gate = nn.Linear(dim, 1) if has_near and config.fusion == "two_level" else None
