@@ -24,6 +24,7 @@ from model_core.graph.twins import twin_rows
 from model_core.records import json_bytes, write_record
 from model_core.split.seeds import Split
 from model_core.tables.interactions import are_among, find_interactions
+from model_core.tables.routes import routes_to_json
 from model_core.tables.snapshot import Snapshot
 
 
@@ -79,13 +80,15 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
             holder, column = forward.src, forward.name.removeprefix(f"{forward.src}.")
             fkey = snapshot.fkey(holder, column)
             edges |= _write_edges(folder, forward, backward, fkey, times, last_time)
-        _write_arrays(folder / "interactions", _interactions(snapshot, split, last_time).items())
+        met = _interactions(snapshot, split, last_time)
+        _write_arrays(folder / "interactions", met.items())
         (folder / "vocabularies.json").write_bytes(json_bytes(vocabularies))
         meta.update(
             relations=[list(relation) for pair in relations for relation in pair],
             num_nodes={name: len(time) for name, time in times.items()},
             columns=columns, statistics=statistics, counts={"rows": rows, "edges": edges},
             entity_table=task.entity_table, item_table=task.item_table, hops=hops,
+            routes=routes_to_json(split.routes, split.target_routes if "target" in met else ()),
             cutoff=split.train_cutoff, last_time=last_time, logical_time=split.logical_time,
         )
     return TemporalGraph.open(out)

@@ -18,6 +18,7 @@ from model_core.graph.temporal_graph import (
     TableColumns,
     TemporalGraph,
 )
+from model_core.tables.routes import routes_from_json, routes_to_json
 
 _GRAPH_KEYS = ("entity_table", "item_table", "hops", "cutoff", "last_time")
 _NAMES = ("category_sizes", "number_names", "category_names", "text_names")
@@ -55,6 +56,7 @@ def to_hetero_data(graph: TemporalGraph[Any]) -> HeteroData:
     data.interactions = torch.stack([events.entity, events.item, events.time])
     if events.target is not None:
         data.interactions_target = events.target
+    data.routes = routes_to_json(graph.routes, graph.target_routes)
     for key in _GRAPH_KEYS:
         data[key] = getattr(graph, key)
     return data
@@ -93,6 +95,10 @@ def from_hetero_data(
         adjacency[relation] = time_sorted_adjacency(
             src, dst, node_time[relation.src], len(node_time[relation.dst]))
     events = _numpy(data["interactions"]) if "interactions" in data else np.zeros((3, 0), np.int64)
+    # What is stored of routes holds for the ends that are stored.
+    is_known = (entity_table, item_table) == tuple(
+        _stored(data, key, None) for key in ("entity_table", "item_table"))
+    routes, target_routes = routes_from_json(_stored(data, "routes", []) if is_known else [])
     entity, item, time = (np.ascontiguousarray(row) for row in events)
     target = _numpy(data["interactions_target"]) if "interactions_target" in data else None
     last_time = last_time if last_time is not None else _stored(data, "last_time", latest)
@@ -104,9 +110,10 @@ def from_hetero_data(
         interactions=Interactions(entity, item, time, target),
         entity_table=entity_table,
         item_table=item_table,
-        hops=_fewest_hops(tuple(adjacency), entity_table, item_table),
+        hops=(_stored(data, "hops", None) if is_known else None) or _fewest_hops(
+            tuple(adjacency), entity_table, item_table),
         cutoff=cutoff if cutoff is not None else _stored(data, "cutoff", last_time),
-        last_time=last_time,
+        last_time=last_time, routes=routes, target_routes=target_routes,
     )
 
 

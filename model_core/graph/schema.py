@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from model_core.graph.temporal_graph import UNTIMED, Relation, TemporalGraph
+from model_core.tables.routes import described
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class GraphSchema:
         relations: All relations, in a fixed order.
         entity_table, item_table: Seeds and ranked rows.
         num_items: Size of the catalogue.
-        hops: Fewest relations between entity and item table.
-        target_events: Whether some interactions are of another kind than the labels speak of, so
-            that those of their kind are told apart.
+        hops: Relations along the longest route between entity and item table.
+        target_routes: Routes that the labels speak of, where users also meet items along others, so
+            that events of the labels' kind are told apart; else empty.
     """
 
     tables: dict[str, TableFeatures]
@@ -38,7 +39,12 @@ class GraphSchema:
     item_table: str
     num_items: int
     hops: int
-    target_events: bool = False
+    target_routes: tuple[str, ...] = ()
+
+    @property
+    def target_events(self) -> bool:
+        """Whether events of the labels' kind are told apart."""
+        return bool(self.target_routes)
 
     @classmethod
     def of(cls, graph: TemporalGraph) -> GraphSchema:
@@ -58,7 +64,8 @@ class GraphSchema:
             item_table=graph.item_table,
             num_items=graph.num_items,
             hops=graph.hops,
-            target_events=graph.interactions.target is not None,
+            target_routes=() if graph.interactions.target is None else (
+                tuple(map(described, graph.target_routes)) or ("unnamed",)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -71,4 +78,5 @@ class GraphSchema:
             for name, entry in value["tables"].items()
         }
         relations = tuple(Relation(*entry) for entry in value["relations"])
-        return cls(**(value | {"tables": tables, "relations": relations}))
+        target_routes = tuple(value.get("target_routes", ()))
+        return cls(**(value | {"tables": tables, "relations": relations, "target_routes": target_routes}))

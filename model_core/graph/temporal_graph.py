@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from model_core.records import Record, open_record
+from model_core.tables.routes import Route, routes_from_json
 
 if TYPE_CHECKING:
     import torch
@@ -132,9 +133,11 @@ class TemporalGraph(Generic[ArrayT]):
         columns: Table name to features.
         interactions: Entity-item events, for popularity, seen masks and item-kNN.
         entity_table, item_table: Where seeds start and which rows are ranked.
-        hops: Fewest relations between the two: the default depth of a model.
+        hops: Relations along the longest route between the two: the default depth of a model.
         cutoff: Statistics and vocabularies know only rows with time ≤ this (seconds).
         last_time: No row later than this is in the graph (the test seed time).
+        routes: Along which foreign keys entities meet items; empty where nobody knows.
+        target_routes: Those of them that labels speak of; empty where all do.
     """
 
     num_nodes: Mapping[str, int]
@@ -148,6 +151,8 @@ class TemporalGraph(Generic[ArrayT]):
     cutoff: int
     last_time: int
     record: Record | None = None
+    routes: tuple[Route, ...] = ()
+    target_routes: tuple[Route, ...] = ()
 
     @property
     def relations(self) -> tuple[Relation, ...]:
@@ -190,6 +195,7 @@ class TemporalGraph(Generic[ArrayT]):
             )
 
         relations = [Relation(*entry) for entry in meta["relations"]]
+        routes, target_routes = routes_from_json(meta["routes"])
         return TemporalGraph(
             num_nodes=dict(meta["num_nodes"]),
             node_time={table: load(f"nodes/{table}/time") for table in meta["num_nodes"]},
@@ -203,7 +209,7 @@ class TemporalGraph(Generic[ArrayT]):
                 load("interactions/entity"), load("interactions/item"), load("interactions/time"),
                 load("interactions/target") if "interactions/target.npy" in record.files else None),
             **{key: meta[key] for key in ("entity_table", "item_table", "hops", "cutoff", "last_time")},
-            record=record,
+            record=record, routes=routes, target_routes=target_routes,
         )
 
     def to_torch(self, device: str | torch.device = "cpu") -> TemporalGraph[torch.Tensor]:
@@ -236,4 +242,5 @@ class TemporalGraph(Generic[ArrayT]):
                 None if events.target is None else move(events.target)),
             entity_table=self.entity_table, item_table=self.item_table, hops=self.hops,
             cutoff=self.cutoff, last_time=self.last_time, record=self.record,
+            routes=self.routes, target_routes=self.target_routes,
         )

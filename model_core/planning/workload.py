@@ -30,6 +30,7 @@ class Workload:
         num_interactions: Walks from users to items: rows of the deepest event table of each
             route.
         num_windows: Distinct training times.
+        num_features: Features of a candidate pair; with several routes some are of the labels' kind alone.
     """
 
     facts: DatasetFacts
@@ -42,6 +43,7 @@ class Workload:
     steps_per_epoch: int
     num_interactions: int
     num_windows: int
+    num_features: int
 
     @classmethod
     def of(cls, facts: DatasetFacts, skeleton: Skeleton, subgraph: SubgraphFacts,
@@ -52,11 +54,12 @@ class Workload:
         micro = min(max(int(train.max_batch_nodes / max(subgraph.nodes, 1.0)), 1),
                     max(MAX_SCORES // max(scores, 1), 1), rows)
         steps = min(-(-skeleton.num_train // rows), train.max_steps_per_epoch)
+        routes = likely_routes(facts)
         walks = sum(max((facts.tables[hop.dst].num_rows for hop in route if not hop.forward),
-                        default=facts.num_entities) for route in likely_routes(facts))
+                        default=facts.num_entities) for route in routes)
         windows = len(np.unique(skeleton.seed_time))
         return cls(facts, skeleton, subgraph, config, len(subgraph.fan_out), rows, micro, max(steps, 1),
-                   walks, windows)
+                   walks, windows, len(feature_names(len(routes) > 1)))
 
     @property
     def num_columns(self) -> int:
@@ -113,11 +116,6 @@ class Workload:
         """Table to rows that are encoded for so many seeds: those with equal features once."""
         return {name: self.facts.tables[name].distinct_features(rows)
                 for name, rows in self.distinct_rows(num_seeds).items()}
-
-    @property
-    def num_features(self) -> int:
-        """Features of a candidate pair; with several routes some will be of other behaviour."""
-        return len(feature_names(len(likely_routes(self.facts)) > 1))
 
     @property
     def num_prior_networks(self) -> int:

@@ -121,9 +121,11 @@ def _keys(graph: TemporalGraph[Any]) -> Keys:
 def _routes(graph: TemporalGraph[Any], keys: Keys, table: str) -> list[tuple[Chain, Chain]]:
     """Chains of foreign keys from a table to the entity table and to the item table.
 
-    Together they are no longer than the longest route by which users meet items.
+    Only tables by which users meet items have any (of a graph that says which these are), and the two
+    chains together are no longer than the longest route.
     """
-    if table in (graph.entity_table, graph.item_table):
+    on_routes = {hop.dst for route in graph.routes for hop in route} or {table}
+    if table in (graph.entity_table, graph.item_table) or table not in on_routes:
         return []
     to_entity, to_item = (_shortest_chains(keys, table, end, graph.hops - 1)
                           for end in (graph.entity_table, graph.item_table))

@@ -40,8 +40,8 @@ ITEM_FEATURES = (
 FEATURES = (PAIR_FEATURES + VALUE_FEATURES + KNN_FEATURES + FOLLOW_FEATURES + COLUMN_FEATURES
             + ITEM_FEATURES + USER_FEATURES)
 
-#: The same of the events that labels speak of, where users also do other things.
-TARGET_FEATURES = tuple(f"target_{name}" for name in (*PAIR_FEATURES, *ITEM_FEATURES, *USER_FEATURES))
+#: A pair's features, of the events that labels speak of alone, where users also do other things.
+TARGET_FEATURES = tuple(f"target_{name}" for name in PAIR_FEATURES)
 
 #: Moments whose popular items are remembered.
 MAX_KEPT_TIMES = 4_096
@@ -170,25 +170,13 @@ class PairPriors:
         by_next[:] = following.features(key, seed, past.num_distinct, num_items)
         if self.columns is not None:
             lifts[:] = self.columns(past, entity, time, seed, item)
-        about_item[:] = self._item_features(self.events, item, time[seed])
+        about_item[:] = self._item_features(item, time[seed])
         about_user[:] = past.user_features()[seed]
         if self.targets is not None:
-            self._of_targets(self.targets, of_targets, key, entity, time)
+            done = Past(self.targets, entity, time, self.window_s)
+            of_targets[np.searchsorted(key, done.pair)] = done.pair_features()
         # Rounded here once, so that a cache may keep 16 bits and change nothing.
         return Candidates(seed, item, feature.astype(np.float16).astype(np.float32))
-
-    def _of_targets(
-        self, targets: EventIndex, feature: np.ndarray, key: np.ndarray, entity: np.ndarray,
-        time: np.ndarray,
-    ) -> None:
-        """Fill in TARGET_FEATURES, float32 [M, ·] (a view)."""
-        seed, item = key // targets.num_items, key % targets.num_items
-        past = Past(targets, entity, time, self.window_s)
-        pair, about_item, about_user = np.split(
-            feature, np.cumsum([len(PAIR_FEATURES), len(ITEM_FEATURES)]), axis=1)
-        pair[np.searchsorted(key, past.pair)] = past.pair_features()
-        about_item[:] = self._item_features(targets, item, time[seed])
-        about_user[:] = past.user_features()[seed]
 
     def _popular_at(self, time: int) -> np.ndarray:
         """Most frequent items of (t - Δ, t], ties by all history, then by row."""
@@ -204,9 +192,9 @@ class PairPriors:
             found = self._popular[time] = item[order].astype(np.int64)
         return found
 
-    def _item_features(self, events: EventIndex, item: np.ndarray, time: np.ndarray) -> np.ndarray:
+    def _item_features(self, item: np.ndarray, time: np.ndarray) -> np.ndarray:
         """float32 [M, len(ITEM_FEATURES)]; computed once per distinct (item, time)."""
-        window = float(self.window_s)
+        events, window = self.events, float(self.window_s)
         moments, which = np.unique(time, return_inverse=True)
         key, place = np.unique(which * events.num_items + item, return_inverse=True)
         item, time = key % events.num_items, moments[key // events.num_items]
@@ -222,7 +210,7 @@ class PairPriors:
             np.log1p(first),
             np.log((count[1.0] + 1) / (count[4.0] / 4 + 1)),
             np.log((count[4.0] + 1) / (count[16.0] / 4 + 1)),
-            np.log1p(users), np.where(known, 1 - users / np.maximum(total, 1), 0.0),
+            np.log1p(users), 1 - users / np.maximum(total, 1),
         ]
         return np.stack(columns, axis=1).astype(np.float32)[place]
 

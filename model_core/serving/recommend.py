@@ -56,7 +56,7 @@ class Recommender:
         found, num_items = GraphSchema.of(self.graph), len(self.item_vectors)
         if found != self.schema or num_items != found.num_items:
             names = ("tables", "relations", "entity_table", "item_table", "num_items", "hops",
-                     "target_events")
+                     "target_routes")
             differ = [name for name in names if getattr(found, name) != getattr(self.schema, name)]
             record = self.graph.record
             raise ArtifactError(

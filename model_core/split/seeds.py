@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from model_core.records import Record, open_record
 from model_core.split.logical_time import KIND, SCHEMA_VERSION, logical_time_of
-from model_core.tables.routes import Hop, Route
+from model_core.tables.routes import Route, routes_from_json
 
 __all__ = ["KIND", "SCHEMA_VERSION", "SeedTable", "Split"]
 
@@ -145,12 +145,10 @@ class Split:
         record = open_record(path, KIND, SCHEMA_VERSION, verify)
         train, val, test = (SeedTable.read(record.file(f"seeds/{name}.parquet"))
                             for name in ("train", "val", "test"))
-        routes = [(tuple(Hop(*hop) for hop in entry["hops"]), entry["target"])
-                  for entry in record.meta["routes"]]
+        routes, target_routes = routes_from_json(record.meta["routes"])
         return cls(
             record=record, train=train, val=val, test=test,
             certificate=json.loads(record.file("certificate.json").read_bytes()),
-            routes=tuple(route for route, _ in routes),
-            target_routes=tuple(route for route, is_target in routes if is_target),
+            routes=routes, target_routes=target_routes,
             **{key: record.meta[key] for key in cls.META},
         )

@@ -20,6 +20,7 @@ from model_core.split.locality import SOURCE, locality_scores
 from model_core.split.seeds import KIND, SCHEMA_VERSION, SeedTable, Split
 from model_core.tables.findings import Findings
 from model_core.tables.interactions import find_interactions
+from model_core.tables.routes import routes_to_json
 from model_core.tables.snapshot import SPLITS, Snapshot
 from model_core.tables.sql import run_task_sql
 
@@ -81,8 +82,7 @@ def temporal_split(snapshot: Snapshot, config: SplitConfig, out: Path) -> Split:
             window_s=task.window_s, eval_k=task.eval_k,
             val_time=snapshot.val_time, test_time=snapshot.test_time,
             train_cutoff=snapshot.val_time, as_of=snapshot.as_of, label_source=label_source,
-            locality=locality, counts=counts,
-            routes=[{"hops": [list(hop) for hop in route], "target": route in target} for route in routes],
+            locality=locality, counts=counts, routes=routes_to_json(routes, target),
         )
     return Split.open(out)
 

@@ -29,7 +29,8 @@ class _Link(NamedTuple):
 
 
 def find_interactions(
-    snapshot: Snapshot, upto: int, routes: Sequence[Route] | None = None, *, max_walks: int = MAX_WALKS
+    snapshot: Snapshot, upto: int, routes: Sequence[Route] | None = None, *,
+    entities: np.ndarray | None = None, max_walks: int = MAX_WALKS,
 ) -> Triples:
     """Distinct (entity, item, time) triples along routes of the schema.
 
@@ -43,6 +44,7 @@ def find_interactions(
         upto: Only rows with time <= this are walked (UTC seconds). Rows of tables
             without time always are.
         routes: From the entity to the item table; by default the shortest.
+        entities: Only these are walked from, int64 [n], distinct; by default all.
         max_walks: Walks held in memory at once.
 
     Returns:
@@ -60,12 +62,13 @@ def find_interactions(
     on_route = {task.entity_table} | {hop.dst for route in routes for hop in route}
     times = {name: snapshot.times(name) for name in sorted(on_route)}
 
-    entity = np.arange(snapshot.tables[task.entity_table].num_rows, dtype=np.int64)
+    entity = (np.arange(snapshot.tables[task.entity_table].num_rows, dtype=np.int64)
+              if entities is None else entities)
     entity_time = times[task.entity_table]
     if entity_time is None:
         time = np.full(len(entity), NO_TIME)
     else:
-        entity = entity[entity_time <= upto]
+        entity = entity[entity_time[entity] <= upto]
         time = entity_time[entity]
     parts = []
     for route in routes:
@@ -74,17 +77,18 @@ def find_interactions(
     return parts[0] if len(parts) == 1 else _union(parts)
 
 
-def num_walks(snapshot: Snapshot, route: Route) -> float:
-    """Chains of rows along a route, whatever their times; equal ends count as often as they occur."""
-    walks: np.ndarray = np.ones(snapshot.tables[snapshot.task.entity_table].num_rows)
+def num_walks(snapshot: Snapshot, route: Route, upto: int) -> float:
+    """Chains of rows with time <= upto along a route, by which entities meet items."""
+    task = snapshot.task
+    times = {name: snapshot.times(name) for name in {task.entity_table, *(hop.dst for hop in route)}}
+    start = times[task.entity_table]
+    walks: np.ndarray = np.ones(snapshot.tables[task.entity_table].num_rows)
+    if start is not None:
+        walks[start > upto] = 0
     for hop in route:
-        fkey = snapshot.fkey(hop.src if hop.forward else hop.dst, hop.fkey)
-        there = fkey >= 0
-        if hop.forward:
-            walks = np.bincount(fkey[there], weights=walks[there],
-                                minlength=snapshot.tables[hop.dst].num_rows)
-        else:
-            walks = np.where(there, walks[fkey], 0)
+        link = _link(snapshot, hop, times, upto)
+        walks = np.bincount(link.rows, weights=np.repeat(walks, np.diff(link.indptr)),
+                            minlength=snapshot.tables[hop.dst].num_rows)
     return float(walks.sum())
 
 
@@ -157,15 +161,16 @@ def _distinct(triples: Triples) -> Triples:
 
 
 def are_among(triples: Triples, some: Triples) -> np.ndarray:
-    """Which of distinct triples are among others, bool [m]."""
-    entity, item, time = (np.concatenate(parts) for parts in zip(triples, some, strict=True))
-    other = np.arange(len(entity)) >= len(triples[0])
-    order = np.lexsort((other, item, entity, time))
-    entity, item, time = entity[order], item[order], time[order]
-    same = (np.diff(entity) == 0) & (np.diff(item) == 0) & (np.diff(time) == 0)
-    found = np.zeros(len(order), dtype=bool)
-    found[order[:-1][same]] = True
-    return found[: len(triples[0])]
+    """Which of distinct triples are among others, bool [m]; both sorted by (time, entity, item)."""
+    both = tuple(np.concatenate(parts) for parts in zip(triples, some, strict=True))
+    moment, pair = _numbered(both[2]), _numbered(both[0] * (int(both[1].max(initial=0)) + 1) + both[1])
+    key = moment * (int(pair.max(initial=0)) + 1) + pair
+    return np.isin(key[: len(triples[0])], key[len(triples[0]) :])
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """The place of each value among the distinct ones: any times fit into a key then."""
+    return np.searchsorted(distinct(values), values)
 
 
 def distinct(values: np.ndarray) -> np.ndarray:

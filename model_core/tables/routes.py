@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from model_core.errors import DataError
 
@@ -64,7 +64,8 @@ def shortest_routes(
         frontier = longer
     raise DataError(
         f"schema, tables {start!r} and {end!r}", "a chain of foreign keys between them", "none",
-        "declare the missing fkeys in the dataset's manifest.yaml",
+        "declare the missing fkeys in the dataset's manifest.yaml (a key there and back is the same row)"
+        if start == end else "declare the missing fkeys in the dataset's manifest.yaml",
     )
 
 
@@ -92,13 +93,25 @@ def simple_routes(
 
 
 def described(route: Route) -> str:
-    """A route for people.
+    """A route for people, with its keys.
 
     Example:
         >>> described((Hop("users", "user_id", "likes", False), Hop("likes", "post_id", "posts", True)))
-        'users <- likes -> posts'
+        'users <-user_id- likes -post_id-> posts'
     """
-    return route[0].src + "".join(f" {'->' if hop.forward else '<-'} {hop.dst}" for hop in route)
+    return route[0].src + "".join(
+        f" {f'-{hop.fkey}->' if hop.forward else f'<-{hop.fkey}-'} {hop.dst}" for hop in route)
+
+
+def routes_to_json(routes: Sequence[Route], target: Sequence[Route]) -> list[dict[str, Any]]:
+    """Routes, and which of them are targets, as JSON values."""
+    return [{"hops": [list(hop) for hop in route], "target": route in target} for route in routes]
+
+
+def routes_from_json(value: Sequence[Mapping[str, Any]]) -> tuple[tuple[Route, ...], tuple[Route, ...]]:
+    """What ``routes_to_json`` was given."""
+    routes = [(tuple(Hop(*hop) for hop in entry["hops"]), entry["target"]) for entry in value]
+    return tuple(route for route, _ in routes), tuple(route for route, is_target in routes if is_target)
 
 
 def _hops(fkeys: Mapping[str, Mapping[str, str]]) -> dict[str, list[Hop]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,8 +119,11 @@ def transfer(
                                 repr(getattr(old, part)), "train without a champion")
     if config.use_priors and config.name != "two_tower" and (
             features != list(feature_names(schema.target_events))):
-        raise ArtifactError(where, "the pair features of this release", "others",
+        raise ArtifactError(where, "the pair features of this release, for these kinds of events", "others",
                             "train without a champion")
+    if old.target_routes and graph.target_routes and old.target_routes != schema.target_routes:
+        raise ArtifactError(where, f"a model whose labels speak of {list(schema.target_routes)}",
+                            f"{list(old.target_routes)}", "train without a champion")
     fresh = _fresh_state(schema, config, seed, where)
     state = _load(bundle, config, weights, where)
     now = GraphEncodings.of(graph)
@@ -158,8 +161,9 @@ def champion_scorer(
     Raises:
         ArtifactError: The champion cannot be carried over (``transfer``).
     """
-    moved = transfer(bundle_dir, graph, weights=weights)
     bundle = Bundle.open(bundle_dir, verify="size")
+    graph = _kinds_told_apart(graph, bundle.schema.target_events)
+    moved = transfer(bundle_dir, graph, weights=weights)
     if isinstance(graph.node_time[graph.entity_table], np.ndarray):
         graph = graph.to_torch(device)
     model = build_model(GraphSchema.of(graph), moved.config)
@@ -169,6 +173,15 @@ def champion_scorer(
         nodes_per_seed=bundle.record.meta["nodes_per_seed"],
         priors=make_priors(graph, **_prior_settings(bundle, graph)) if model.prior is not None else None,
     )
+
+
+def _kinds_told_apart(graph: TemporalGraph[Any], apart: bool) -> TemporalGraph[Any]:
+    """A graph as a model saw it that told events of the labels' kind from others, or did not."""
+    events = graph.interactions
+    if apart == (events.target is not None):
+        return graph
+    target = None if not apart else events.item == events.item  # all are, in numpy or torch
+    return replace(graph, interactions=replace(events, target=target), target_routes=())
 
 
 def _prior_settings(bundle: Bundle, graph: TemporalGraph[Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from model_core.watch.findings import Finding
 from model_core.watch.levels import duration, least_limit, level_of, percent, utc
 from model_core.watch.statistics import DataStatistics, TableStatistics
 
+#: A key has to be expected in so many rows before their lack of it is a failure.
+MIN_KEYS = 10
+
 
 def absolute_findings(present: DataStatistics, config: WatchConfig) -> Iterator[Finding]:
     """Findings of the rules that judge a snapshot by itself.
@@ -63,19 +66,22 @@ def _missing_keys(
     """A key that most rows lack is a broken join or one that rows may go without.
 
     What rows lacked before they may go without: of the rows that would have had it, the share
-    that lost it is measured. Without an earlier period nothing tells, unless no row has it.
+    that lost it is measured, if they are not too few to tell. In a catalogue, which has no earlier
+    period, it is a failure only if no row has it.
     """
     keys = table.columns[column]
     if not keys.rows:
         return
     share, before = keys.missing_share, keys.missing_before
     limit = least_limit(config.missing_keys)
-    judged, only_warned = config.missing_keys, (limit, None)
+    judged, only_warned = config.missing_keys, (config.missing_keys[0], None)
     lost = share
     text = f"{percent(share)} of the {_rows(table)} of {name} link to no row of {table.fkeys[column]}"
     if before and before < 1:
         lost = max(share - before, 0.0) / (1 - before)
         text += f"; {percent(before)} did not in the window before"
+        if keys.rows * (1 - before) < MIN_KEYS:
+            judged = only_warned
     elif before is None and table.rows_per_day is None and share < 1:
         judged = only_warned
     level = level_of(lost, judged)

@@ -18,7 +18,7 @@ from model_core.evaluation.baselines.blend import BlendScorer
 from model_core.evaluation.baselines.blend_signals import DEFAULT, BlendWeights, KnownSignals
 from model_core.evaluation.baselines.neighbors import shared_neighbors
 from model_core.evaluation.validation import mean_metric
-from tests.factories import make_seeds, make_shop
+from tests.factories import make_seeds, make_shop, with_targets
 
 NUM_USERS, NUM_ITEMS, WINDOW = 5, 7, 4
 
@@ -134,6 +134,27 @@ def test_other_labels_give_other_settings():
     other = fitted([*happened, (0, num_items - 1, 8)], SimpleNamespace(**vars(split) | {"val": rare}),
                    num_users, num_items)
     assert other.weights != fitted(happened, split, num_users, num_items).weights
+
+
+def test_it_chooses_whether_other_behaviour_counts():
+    """Views at random beside purchases only blur; where there are no purchases but views, these are read."""
+    happened, split, num_users, num_items = random_shop(1)
+    rng = np.random.default_rng(0)
+    views = {(int(rng.integers(num_users)), int(rng.integers(num_items)), int(rng.integers(1, 9)))
+             for _ in range(6 * len(happened))} - set(happened)
+    both = sorted({*happened, *views}, key=lambda event: (event[2], event[0], event[1]))
+    graph = make_shop(both, num_users, num_items)
+    bought = np.array([event in set(happened) for event in both])
+    found = BASELINES["blend"](with_targets(graph, bought), split, EvaluateConfig())
+    alone = fitted(happened, split, num_users, num_items)
+    assert found.weights == alone.weights
+    assert found.facts == alone.facts | {"events": "those of the labels' kind"}
+    assert mean_metric(found, split.val, num_items, k=split.eval_k) == found.facts["fitted_map"]
+    assert found.facts["fitted_map"] > fitted(both, split, num_users, num_items).facts["fitted_map"]
+    few = BASELINES["blend"](with_targets(make_shop(happened, num_users, num_items), np.arange(
+        len(happened)) < 1), split, EvaluateConfig())
+    assert few.facts["events"] == "all"
+    assert few.facts["fitted_map"] == alone.facts["fitted_map"]
 
 
 def test_without_targets_the_defaults_hold():

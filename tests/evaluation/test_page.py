@@ -64,7 +64,7 @@ def test_the_page_stands_alone_and_says_the_numbers(made):
     assert "<script" not in source
     assert page.svgs == 8  # bars of val and test, two curves, and two balances of val and test each
     assert "a <b> shop" in text
-    assert "users <- events -> items" in text
+    assert "users <-user_id- events -item_id-> items" in text
     assert "<b>" not in source
     for model in ("contextgnn", *BASELINES):
         assert model in text

@@ -263,7 +263,7 @@ def test_events_of_another_kind_are_told_apart_in_serving_too(tmp_path):
     found = served(made, graph).scores(*who)
     others = with_targets(plain, np.arange(len(plain.interactions.time)) % 3 == 1)
     assert np.abs(served(made, others).scores(*who) - found).max() > 1e-3, "targets have a say"
-    with pytest.raises(ArtifactError, match="target_events"):
+    with pytest.raises(ArtifactError, match="target_routes"):
         served(made, plain)
 
 

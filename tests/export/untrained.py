@@ -54,7 +54,7 @@ def write_graph(graph: TemporalGraph[np.ndarray], path: Path) -> TemporalGraph[n
             np.save(folder / f"{name}.npy", array)
         names = ("category_sizes", "number_names", "category_names", "text_names")
         meta.update(
-            num_nodes=dict(graph.num_nodes), relations=[list(r) for r in graph.relations],
+            routes=[], num_nodes=dict(graph.num_nodes), relations=[list(r) for r in graph.relations],
             columns={table: {name: list(getattr(columns, name)) for name in names}
                      for table, columns in graph.columns.items()},
             **{name: getattr(graph, name)

@@ -56,6 +56,15 @@ def test_round_trip_of_targets(graph: TemporalGraph):
     assert_equal(some, from_hetero_data(data))
 
 
+def test_depth_and_routes_survive_where_the_shortest_route_is_not_all(graph):
+    deeper = dataclasses.replace(graph, hops=graph.hops + 2, routes=graph.routes[:1], target_routes=())
+    data = to_hetero_data(deeper)
+    assert_equal(deeper, from_hetero_data(data))
+    other = from_hetero_data(data, entity_table="orders", item_table="items")
+    assert other.hops < graph.hops
+    assert other.routes == ()
+
+
 def test_edges_point_from_source_to_destination(graph):
     data = to_hetero_data(graph)
     relation = Relation("orders", "orders.user_id", "users")

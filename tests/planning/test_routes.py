@@ -30,6 +30,8 @@ def tables_of_routes(sql, keys=FORUM):
     ("SELECT user_id FROM comments UNION SELECT user_id FROM votes",
      [["comments", "posts"], ["votes", "posts"]]),
     ("SELECT comments_user_id FROM posts", []),  # a name within a name
+    ("SELECT comments FROM posts -- not FROM comments\n/* JOIN votes */", []),  # a column, a remark
+    ('select user_id from posts, "Comments" c', [["comments", "posts"]]),
 ])
 def test_tables_that_the_query_names_are_on_a_route(sql, more):
     assert tables_of_routes(sql) == [["posts"], *more]

@@ -193,12 +193,12 @@ def item_features(events: Sequence[Event], item: int, time: int, window_s: int) 
     return {
         **{f"item_count_window_{w:g}": math.log1p(within(w)) for w in (0.25, 1, 2, 4, 16)},
         "item_count": math.log1p(len(known)),
-        "item_age_last": math.log1p(min(ages, default=0)),
-        "item_age_first": math.log1p(max(ages, default=0)),
+        "item_age_last": math.log1p(min(ages)),
+        "item_age_first": math.log1p(max(ages)),
         "item_trend_short": math.log((within(1) + 1) / (within(4) / 4 + 1)),
         "item_trend_long": math.log((within(4) + 1) / (within(16) / 4 + 1)),
         "item_users": math.log1p(len(users)),
-        "item_repeat_share": 1 - len(users) / len(known) if known else 0.0,
+        "item_repeat_share": 1 - len(users) / len(known),
     }
 
 

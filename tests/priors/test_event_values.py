@@ -17,6 +17,7 @@ from model_core.graph.temporal_graph import UNTIMED, Relation, TemporalGraph
 from model_core.priors.build import make_priors
 from model_core.priors.event_values import MAX_VALUES, event_values, value_columns
 from model_core.priors.features import FEATURES
+from model_core.tables.routes import shortest_routes
 from tests.factories import Rows, make_graph
 
 NUM_USERS, NUM_ITEMS, NUM_INVOICES = 3, 4, 6
@@ -108,6 +109,17 @@ def test_event_tables_lead_to_both_ends():
                 (0, 0, 0): [nan, nan, 7, 9], (2, 0, 1): [nan, nan, 8, 10]}
     for row, wanted in expected.items():
         np.testing.assert_array_equal(values[row], wanted)
+
+
+def test_only_tables_by_which_users_meet_items_have_values():
+    """Of a graph that knows its routes; a table with both keys that is on none is no event."""
+    graph = several_tables()
+    routes = shortest_routes({"results": {"driver_id": "drivers", "race_id": "races"},
+                              "sprints": {"driver_id": "drivers", "race_id": "races"},
+                              "races": {"circuit_id": "circuits"}, "drivers": {}, "circuits": {}},
+                             "drivers", "circuits")
+    assert value_columns(replace(graph, routes=tuple(routes))) == value_columns(graph)
+    assert value_columns(replace(graph, routes=(routes[1],))) == ("sprints.laps", "sprints.gap")
 
 
 def test_columns_are_found_by_name():

@@ -31,11 +31,7 @@ def test_target_features_are_those_of_the_target_events(events, random, seeds, w
         past = Past.of(targets, (entity, time), window_s, 10**9)
         mine = of_seed(found, number)
         for item, row in zip(mine.item.tolist(), mine.feature[:, len(FEATURES) :], strict=True):
-            expected = {
-                **reference.pair_features(past, item),
-                **reference.item_features(targets, item, time, window_s),
-                **reference.user_features(past),
-            }
+            expected = reference.pair_features(past, item)
             assert sorted(f"target_{name}" for name in expected) == sorted(TARGET_FEATURES)
             for name, value in zip(TARGET_FEATURES, row.tolist(), strict=True):
                 np.testing.assert_allclose(value, expected[name.removeprefix("target_")], **TOLERANCE,
@@ -59,7 +55,7 @@ def test_a_user_without_target_events_has_none():
     value = dict(zip(feature_names(True), found.feature[found.item.tolist().index(1)].tolist(), strict=True))
     assert value["pair_count"] > 1
     assert value["user_known"] == 1
-    assert all(value[name] == 0 for name in ("target_pair_met", "target_user_known", "target_item_count"))
+    assert all(value[name] == 0 for name in ("target_pair_met", "target_pair_count"))
 
 
 def test_they_can_be_left_empty():

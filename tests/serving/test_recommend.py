@@ -61,7 +61,8 @@ def test_opened_from_files_it_scores_as_the_checkpoint(places, recommender):
     bundle = Bundle.open(places / "bundle")
     assert bundle.neighbors.time.tolist() == [80 * DAY, 90 * DAY]
     assert bundle.prior_settings == {"window_s": 10 * DAY, "num_similar": 80, "num_popular": 60,
-                                     "num_following": 40, "columns": True, "values": ["events.number_0"]}
+                                     "num_following": 40, "columns": True, "targets": True,
+                                     "values": ["events.number_0"]}
 
 
 def test_candidates_are_counted_in_the_graph_that_is_served(recommender):

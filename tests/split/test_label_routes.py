@@ -9,6 +9,8 @@ from model_core.config import GraphConfig, SplitConfig
 from model_core.graph.build import build_graph
 from model_core.split.label_routes import confirmed_labels, label_routes
 from model_core.split.temporal import temporal_split
+from model_core.tables.interactions import find_interactions, num_walks
+from model_core.tables.routes import simple_routes
 from tests.factories import make_seeds
 from tests.graph.snapshots import Frame, seconds, write_snapshot
 
@@ -129,6 +131,76 @@ def test_a_route_by_which_everybody_meets_everything_is_none(tmp_path):
     snapshot = write_snapshot(tmp_path / "s", tables, val_time=VAL, test_time=TEST, window_s=WINDOW,
                               item=("posts", "post_id"))
     assert tables_of(label_routes(snapshot, seeds_of(labels)).routes) == [["posts"]]
+
+
+def test_later_rows_do_not_make_a_route_long(tmp_path):
+    """Of two routes that confirm the same the one with fewer rows up to the validation time is taken."""
+    def chosen(folder, late):
+        tables = {"users": Frame(pd.DataFrame({"user_id": range(3)}), "user_id"),
+                  "posts": Frame(pd.DataFrame({"post_id": range(5)}), "post_id")}
+        more = [(12, 2, 3)]
+        for name, events in (("likes", [*COMMENTS, *more]), ("comments", [*COMMENTS, *late])):
+            at, user, post = zip(*events, strict=True)
+            tables[name] = Frame(pd.DataFrame({"user_id": user, "post_id": post, "at": seconds(at)}),
+                                 None, "at", {"user_id": "users", "post_id": "posts"})
+        snapshot = write_snapshot(folder, tables, val_time=VAL, test_time=TEST, window_s=WINDOW,
+                                  item=("posts", "post_id"))
+        return tables_of(label_routes(snapshot, seeds_of(COMMENTED)).target)
+
+    late = [(TEST + 100 + k, k % 3, k % 5) for k in range(5)]
+    assert chosen(tmp_path / "a", []) == chosen(tmp_path / "b", late) == [["comments", "posts"]]
+
+
+def test_a_route_that_confirms_by_chance_is_none(tmp_path):
+    """Whoever visits a shop is near all that it stocks: near the labels, and near anything else."""
+    rng = np.random.default_rng(0)
+    num, at = 40, np.arange(400) % 50 + 1
+    labels = [(10, user, [(7 * user) % num]) for user in range(num)]
+    tables = {
+        "users": Frame(pd.DataFrame({"user_id": range(num)}), "user_id"),
+        "posts": Frame(pd.DataFrame({"post_id": range(num), "owner_id": 0, "at": seconds([0] * num)}),
+                       "post_id", "at", {"owner_id": "users"}),
+        "shops": Frame(pd.DataFrame({"shop_id": range(4)}), "shop_id"),
+        "visits": Frame(pd.DataFrame({"user_id": rng.integers(0, num, 400),
+                                      "shop_id": rng.integers(0, 4, 400), "at": seconds(at)}),
+                        None, "at", {"user_id": "users", "shop_id": "shops"}),
+        "stock": Frame(pd.DataFrame({"shop_id": rng.integers(0, 4, 32), "post_id": rng.integers(0, num, 32)}),
+                       None, None, {"shop_id": "shops", "post_id": "posts"}),
+    }
+    snapshot = write_snapshot(tmp_path / "s", tables, val_time=VAL, test_time=TEST, window_s=WINDOW,
+                              item=("posts", "post_id"))
+    fkeys = {name: table.fkeys for name, table in snapshot.tables.items()}
+    (chance,) = (route for route in simple_routes(fkeys, "users", "posts", 4) if len(route) == 4)
+    met = find_interactions(snapshot, VAL, [chance])
+    assert confirmed_labels(seeds_of(labels), met, WINDOW).mean() > 0.1
+    assert num_walks(snapshot, chance, VAL) < 10 * snapshot.tables["visits"].num_rows
+    assert tables_of(label_routes(snapshot, seeds_of(labels)).routes) == [["posts"]]
+
+
+def test_a_gain_below_the_least_is_none_however_alike(tmp_path):
+    """Of 49 labels comments confirm four, votes one: a fiftieth is too little for a route."""
+    tables = {"users": Frame(pd.DataFrame({"user_id": range(49)}), "user_id"),
+              "posts": Frame(pd.DataFrame({"post_id": range(5)}), "post_id")}
+    for name, users in (("comments", [7, 8, 9, 10]), ("votes", [11])):
+        tables[name] = Frame(pd.DataFrame({"user_id": users, "post_id": 0, "at": seconds([25] * len(users))}),
+                             None, "at", {"user_id": "users", "post_id": "posts"})
+    snapshot = write_snapshot(tmp_path / "s", tables, val_time=VAL, test_time=TEST, window_s=WINDOW,
+                              item=("posts", "post_id"))
+    labels = [(20, user, [user % 5 if user > 11 else 0]) for user in range(49)]
+    assert tables_of(label_routes(snapshot, seeds_of(labels)).target) == [["comments", "posts"]]
+
+
+def test_empty_tables_and_ids_that_point_nowhere_do_no_harm(tmp_path):
+    cities = Frame(pd.DataFrame({"city_id": pd.array([], "Int64")}), "city_id")
+    trips = Frame(pd.DataFrame({"user_id": [0], "city_id": pd.array([-1], "Int64"), "at": seconds([5])}),
+                  None, "at", {"user_id": "users", "city_id": "cities"})
+    tours = Frame(pd.DataFrame({"city_id": pd.array([-1], "Int64"), "post_id": [1], "at": seconds([5])}),
+                  None, "at", {"city_id": "cities", "post_id": "posts"})
+    snapshot = forum(tmp_path, cities=cities, trips=trips, tours=tours)
+    assert both(label_routes(snapshot, seeds_of(COMMENTED))) == (
+        [["posts"], ["comments", "posts"]], [["comments", "posts"]])
+    strange = seeds_of([*COMMENTED, (10, -1, [2]), (20, 99, [0])])
+    assert tables_of(label_routes(snapshot, strange).target) == [["comments", "posts"]]
 
 
 def test_rows_after_the_validation_time_decide_nothing(tmp_path):

@@ -49,7 +49,7 @@ def test_stored_labels_equal_those_of_the_sql(real_data, tmp_path):
     made = temporal_split(unlabelled, SplitConfig(), tmp_path / "made")
     assert made.label_source == "sql"
     assert [described(route) for route in made.target_routes] == [
-        "drivers <- results -> races -> circuits"]
+        "drivers <-driverId- results -raceId-> races -circuitId-> circuits"]
     assert len(made.routes) == 3
     for split in SPLITS:
         a, b = getattr(stored, split), getattr(made, split)

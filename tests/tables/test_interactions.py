@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_core.tables.interactions import NO_TIME, find_interactions, num_walks
+from model_core.tables.interactions import NO_TIME, are_among, find_interactions, num_walks
 from model_core.tables.routes import Route, shortest_routes
 from model_core.tables.snapshot import Snapshot
 from tests.graph.snapshots import Frame, seconds, write_snapshot
@@ -95,7 +95,15 @@ def test_equals_the_slow_walk(world, upto, max_walks):
             alone = find_interactions(snapshot, upto, [route], max_walks=max_walks)
             assert (list(zip(*(part.tolist() for part in (alone[2], *alone[:2])), strict=True))
                     == slow_interactions(snapshot, upto, [route]))
-            assert num_walks(snapshot, route) == len(slow_walks(snapshot, 100, [route]))
+            assert num_walks(snapshot, route, upto) == len(slow_walks(snapshot, upto, [route]))
+        first = np.zeros(1, dtype=np.int64)
+        of_first = find_interactions(snapshot, upto, entities=first, max_walks=max_walks)
+        assert (list(zip(of_first[2].tolist(), of_first[0].tolist(), of_first[1].tolist(), strict=True))
+                == [row for row in expected if row[1] == 0])
+        lines = [route for route in routes_of(snapshot) if route[0].dst == "orders"]
+        some = find_interactions(snapshot, upto, lines)
+        ordered = set(slow_interactions(snapshot, upto, lines))
+        assert are_among((entity, item, time), some).tolist() == [row in ordered for row in expected]
     assert list(zip(time.tolist(), entity.tolist(), item.tolist(), strict=True)) == expected
     assert entity.dtype == item.dtype == time.dtype == np.int64
 

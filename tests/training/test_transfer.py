@@ -16,6 +16,7 @@ from model_core.graph.temporal_graph import TemporalGraph
 from model_core.records import json_bytes, open_record, write_record
 from model_core.serving.bundle import KIND, SCHEMA_VERSION
 from model_core.tables.demo import DEMO_TASK
+from model_core.tables.routes import Hop
 from model_core.training.checkpoint import build_model
 from model_core.training.transfer import champion_scorer, transfer
 from tests.export.untrained import seeds_of, untrained
@@ -270,6 +271,32 @@ def test_a_champion_that_knew_one_kind_of_events_does_not_read_two(champion):
     two = with_targets(graph, np.arange(len(graph.interactions.time)) % 2 == 0)
     with pytest.raises(ArtifactError, match="pair features"):
         transfer(bundle, two)
+
+
+def test_a_champion_is_compared_all_the_same_when_kinds_of_events_come_or_go(champion, tmp_path):
+    """It reads the graph as the one that it was trained on: with one kind, or with two."""
+    graph, _, bundle = champion
+    where = np.arange(len(graph.interactions.time)) % 2 == 0
+    two = with_targets(graph, where)
+    np.testing.assert_array_equal(scores(champion_scorer(bundle, two), *SEEDS),
+                                  scores(champion_scorer(bundle, graph), *SEEDS))
+    split = seeds_of(two, tmp_path / "split")
+    later = write_bundle(untrained(two, tmp_path / "checkpoint", (8, 4)), two, split, tmp_path / "bundle")
+    all_of_them = scores(champion_scorer(later, with_targets(graph, where | True)), *SEEDS)
+    np.testing.assert_array_equal(scores(champion_scorer(later, graph), *SEEDS), all_of_them)
+    assert np.abs(scores(champion_scorer(later, two), *SEEDS) - all_of_them).max() > 1e-3
+
+
+def test_a_champion_whose_labels_spoke_of_other_events_is_another_model(champion, tmp_path):
+    graph = champion[0]
+    routes = (Hop("users", "user_id", "events", False),), (Hop("users", "buyer_id", "events", False),)
+    then, now = (dataclasses.replace(with_targets(graph, graph.interactions.item % 2 == 0),
+                                     routes=routes, target_routes=(route,)) for route in routes)
+    split = seeds_of(then, tmp_path / "split")
+    bundle = write_bundle(untrained(then, tmp_path / "checkpoint", (8, 4)), then, split, tmp_path / "bundle")
+    assert np.isfinite(scores(champion_scorer(bundle, then), *SEEDS)).all()
+    with pytest.raises(ArtifactError, match="labels speak of"):
+        champion_scorer(bundle, now)
 
 
 def test_a_damaged_one_and_none_at_all(champion, tmp_path):

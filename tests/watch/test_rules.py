@@ -112,6 +112,7 @@ def test_missing_keys_need_no_reference():
 @pytest.mark.parametrize(("before", "now", "level"), [
     (0.95, 950, "warn"),  # rows may go without: votes that name nobody
     (0.95, 996, "fail"),  # of the few that had one nearly all lost it
+    (0.995, 1_000, "warn"),  # five rows would have had one: that none has is chance
     (0.3, 450, "ok"), (0.3, 550, "warn"), (0.3, 1_000, "fail"),
     (0.0, 950, "fail"), (1.0, 1_000, "fail"),  # a join that was broken all the time
 ])
@@ -120,6 +121,11 @@ def test_missing_keys_are_judged_by_what_rows_went_without_before(before, now, l
         "user_id": dataclasses.replace(key(missing=now), missing_before=before)})
     found = {entry[0]: entry[2] for entry in alarms(present, None)}
     assert found.get("missing_keys", "ok") == level
+
+
+def test_missing_keys_without_a_limit_for_warnings_do_not_warn():
+    present = changed("events", {"user_id": dataclasses.replace(key(missing=950), missing_before=0.95)})
+    assert alarms(present, None, missing_keys=(None, 0.9)) == []
 
 
 def test_a_catalogues_missing_keys_only_warn_unless_no_row_has_one():

@@ -9,7 +9,7 @@ and catalogues where nothing is ever met twice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,23 @@ def make(graph: TemporalGraph[np.ndarray], split: Split, config: EvaluateConfig)
     what was known at their seed times; nothing of the test window is used. The figure on
     validation is therefore fitted, that on test is not. Without a target in the validation
     window ``DEFAULT`` is used.
+
+    Where users also do what labels do not speak of (views beside purchases), it is fitted to all
+    events and to those of the labels' kind alone, and what did better on validation is kept.
     """
+    if graph.interactions.target is None:
+        return _fitted(graph, split, config)
+    everything = _fitted(graph, split, config, {"events": "all"})
+    alone = _fitted(replace(graph, interactions=graph.interactions.targets()), split, config,
+                    {"events": "those of the labels' kind"})
+    return max(everything, alone, key=lambda scorer: scorer.facts["fitted_map"] or 0.0)
+
+
+def _fitted(
+    graph: TemporalGraph[np.ndarray], split: Split, config: EvaluateConfig,
+    facts: Mapping[str, Any] | None = None,
+) -> BlendScorer:
+    """With the settings that are best on validation, and what else is to be said of them."""
     neighbors = shared_neighbors(graph, config.num_knn_neighbors)
 
     def signals_at(known: Interactions[np.ndarray], time: int) -> KnownSignals:
@@ -66,4 +82,4 @@ def make(graph: TemporalGraph[np.ndarray], split: Split, config: EvaluateConfig)
 
     fitted = fit_blend(graph.interactions, signals_at, split.val, graph.num_items, split.eval_k)
     return BlendScorer(graph, signals_at, fitted.weights, {
-        "fitted_on_rows": fitted.num_rows, "fitted_map": fitted.map})
+        "fitted_on_rows": fitted.num_rows, "fitted_map": fitted.map, **(facts or {})})
