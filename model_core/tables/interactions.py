@@ -162,10 +162,17 @@ def _distinct(triples: Triples) -> Triples:
 
 def are_among(triples: Triples, some: Triples) -> np.ndarray:
     """Which of distinct triples are among others, bool [m]; both sorted by (time, entity, item)."""
-    both = tuple(np.concatenate(parts) for parts in zip(triples, some, strict=True))
-    moment, pair = _numbered(both[2]), _numbered(both[0] * (int(both[1].max(initial=0)) + 1) + both[1])
-    key = moment * (int(pair.max(initial=0)) + 1) + pair
-    return np.isin(key[: len(triples[0])], key[len(triples[0]) :])
+    entity, item, time = (np.concatenate(parts) for parts in zip(triples, some, strict=True))
+    if not len(some[0]):
+        return np.zeros(len(triples[0]), dtype=bool)
+    num_items = int(item.max()) + 1
+    pair, num_pairs = entity * num_items + item, (int(entity.max()) + 1) * num_items
+    if (int(time.max()) - int(time.min()) + 1) * num_pairs >= 2**63:  # NO_TIME, or years of a large shop
+        pair, time = _numbered(pair), _numbered(time)
+        num_pairs = int(pair.max()) + 1
+    key = (time - time.min()) * num_pairs + pair
+    key, others = key[: len(triples[0])], key[len(triples[0]) :]  # both ascending, as the triples are
+    return others[np.minimum(np.searchsorted(others, key), len(others) - 1)] == key
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:
