@@ -19,6 +19,7 @@ from model_core.planning.workload import MAX_SCORES, Workload
 from model_core.priors.build import num_followers
 from model_core.priors.columns import MAX_COLUMNS
 from model_core.priors.event_values import MAX_VALUES
+from model_core.priors.features import FEATURES
 
 MB = 10**6
 FLOAT, INT = 4, 8
@@ -177,7 +178,8 @@ def _prior_bytes(work: Workload) -> float:
     columns = [min(table.num_number + table.num_category, MAX_COLUMNS) for table in (entity, item)]
     lifts = 1 + 2 * columns[0] + columns[1] if work.config.model.prior_columns else 0
     values = 3 * MAX_VALUES if work.config.model.prior_values else 0
-    return (12 + lifts + values) * INT * work.num_interactions + 2 * nearest
+    kinds = 1 if work.num_features == len(FEATURES) else 2  # those of the labels' kind once more
+    return (12 * kinds + lifts + values) * INT * work.num_interactions + 2 * nearest
 
 
 def _item_bytes(work: Workload) -> dict[str, float]:

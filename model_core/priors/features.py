@@ -153,8 +153,11 @@ class PairPriors:
         popular = [self._popular_at(moment) for moment in time.tolist()]
         popular_seed = np.repeat(np.arange(len(time)), [len(items) for items in popular])
         popular_key = popular_seed * num_items + np.concatenate([np.zeros(0, np.int64), *popular])
+        # Both read the newest events only, so that one may hold a pair that the other does not.
+        done = None if self.targets is None else Past(self.targets, entity, time, self.window_s)
+        met_key = past.pair if done is None else np.concatenate([past.pair, done.pair])
         key = distinct_keys(
-            np.concatenate([past.pair, near_key, next_key, popular_key]), len(time) * num_items)
+            np.concatenate([met_key, near_key, next_key, popular_key]), len(time) * num_items)
         seed, item = key // num_items, key % num_items
 
         feature = np.zeros((len(key), len(self.feature_names)), dtype=np.float32)
@@ -172,8 +175,7 @@ class PairPriors:
             lifts[:] = self.columns(past, entity, time, seed, item)
         about_item[:] = self._item_features(item, time[seed])
         about_user[:] = past.user_features()[seed]
-        if self.targets is not None:
-            done = Past(self.targets, entity, time, self.window_s)
+        if done is not None:
             of_targets[np.searchsorted(key, done.pair)] = done.pair_features()
         # Rounded here once, so that a cache may keep 16 bits and change nothing.
         return Candidates(seed, item, feature.astype(np.float16).astype(np.float32))

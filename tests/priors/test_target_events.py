@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_core.priors import past
 from model_core.priors.build import make_priors
 from model_core.priors.features import FEATURES, TARGET_FEATURES, feature_names
 from tests.factories import make_shop, with_targets
@@ -28,10 +29,10 @@ def test_target_features_are_those_of_the_target_events(events, random, seeds, w
     assert np.array_equal(found.feature[:, : len(FEATURES)], plain.feature)
     assert feature_names(True) == FEATURES + TARGET_FEATURES
     for number, (entity, time) in enumerate(seeds):
-        past = Past.of(targets, (entity, time), window_s, 10**9)
+        mine_past = Past.of(targets, (entity, time), window_s, 10**9)
         mine = of_seed(found, number)
         for item, row in zip(mine.item.tolist(), mine.feature[:, len(FEATURES) :], strict=True):
-            expected = reference.pair_features(past, item)
+            expected = reference.pair_features(mine_past, item)
             assert sorted(f"target_{name}" for name in expected) == sorted(TARGET_FEATURES)
             for name, value in zip(TARGET_FEATURES, row.tolist(), strict=True):
                 np.testing.assert_allclose(value, expected[name.removeprefix("target_")], **TOLERANCE,
@@ -56,6 +57,17 @@ def test_a_user_without_target_events_has_none():
     assert value["pair_count"] > 1
     assert value["user_known"] == 1
     assert all(value[name] == 0 for name in ("target_pair_met", "target_pair_count"))
+
+
+def test_a_purchase_before_very_many_views_is_not_lost(monkeypatch):
+    monkeypatch.setattr(past, "MAX_EVENTS", 2)
+    views, purchase = [(0, 1, 5), (0, 2, 6), (0, 1, 7)], (0, 5, 1)
+    found = ask(make([*views, purchase], num_similar=0, num_popular=0, num_following=0,
+                     targets=[purchase]), [(0, 10)])
+    assert found.item.tolist() == [1, 2, 5]
+    value = [dict(zip(feature_names(True), row, strict=True)) for row in found.feature.tolist()]
+    assert [row["pair_met"] for row in value] == [1, 1, 0]
+    assert [row["target_pair_met"] for row in value] == [0, 0, 1]
 
 
 def test_they_can_be_left_empty():
