@@ -27,6 +27,8 @@ from model_core.training.mirror import NUM_KEPT, StateMirror
 from model_core.training.optimizer import SplitAdam
 
 STATE_KIND, STATE_VERSION = "train_state", 1
+#: Seconds; writing that takes longer is rationed.
+LONG_SAVE_S = 1.0
 BEST_KIND, BEST_VERSION = "best_weights", 1
 
 
@@ -79,7 +81,7 @@ class StateStore:
         second, it gets at most a tenth of the time; which steps have a state changes no
         result.
         """
-        return self._save_s < 1 or time.perf_counter() - self._saved_at > 9 * self._save_s
+        return self._save_s < LONG_SAVE_S or time.perf_counter() - self._saved_at > 9 * self._save_s
 
     def save(
         self, counters: Counters, model: nn.Module, optimizer: SplitAdam, average: WeightAverage

@@ -9,6 +9,7 @@ import torch
 
 from model_core.graph.schema import GraphSchema
 from model_core.models.contextgnn.item_vectors import ItemTable
+from model_core.training import state
 from model_core.training.checkpoint import build_model
 from model_core.training.optimizer import SplitAdam
 from model_core.training.state import StateStore
@@ -90,7 +91,8 @@ def test_interrupted_runs_end_with_the_same_bits(inputs, tmp_path, model):
     assert_same_bits(weights(plain), weights(resumed))
 
 
-def test_states_are_spaced_out_where_writing_is_slow(tmp_path):
+def test_states_are_spaced_out_where_writing_is_slow(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "LONG_SAVE_S", 1.0)
     store = StateStore(tmp_path, "guard")
     assert store.is_due
     store._save_s, store._saved_at = 5.0, time.perf_counter()
