@@ -1,6 +1,5 @@
 """Resume states in an object store: what a lost machine leaves behind is enough to go on, to the bit."""
 
-import dataclasses
 import json
 import shutil
 import threading
@@ -31,8 +30,7 @@ def store(request, tmp_path):
     if request.param == "local":
         return LocalStore(tmp_path / "store")
     uri = request.getfixturevalue({"gs": "gcs_uri", "s3": "s3_uri"}[request.param])
-    # Nothing fails here on purpose, and a busy machine must not look like a lost store.
-    return open_store(uri, settings=dataclasses.replace(QUICK, deadline_s=60, timeout_s=20))
+    return open_store(uri, settings=QUICK)
 
 
 def attempt(inputs, folder, store, last, **kwargs):
