@@ -23,7 +23,7 @@ from model_core.graph.temporal_graph import (
 from model_core.graph.twins import twin_rows
 from model_core.records import json_bytes, write_record
 from model_core.split.seeds import Split
-from model_core.tables.interactions import are_among, find_interactions
+from model_core.tables.interactions import are_among, find_interactions, union
 from model_core.tables.routes import routes_to_json
 from model_core.tables.snapshot import Snapshot
 
@@ -96,12 +96,12 @@ def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path
 
 def _interactions(snapshot: Snapshot, split: Split, last_time: int) -> dict[str, np.ndarray]:
     """Events along the split's routes, and which are of the kind that labels speak of, unless all are."""
-    found = find_interactions(snapshot, last_time, split.routes)
+    target = find_interactions(snapshot, last_time, split.target_routes)
+    others = [route for route in split.routes if route not in split.target_routes]
+    found = union([target, find_interactions(snapshot, last_time, others)]) if others else target
     arrays = dict(zip(("entity", "item", "time"), found, strict=True))
-    if set(split.target_routes) != set(split.routes):
-        target = are_among(found, find_interactions(snapshot, last_time, split.target_routes))
-        if not target.all():
-            arrays["target"] = target
+    if len(target[0]) < len(found[0]):
+        arrays["target"] = are_among(found, target)
     return arrays
 
 

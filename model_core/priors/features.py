@@ -123,14 +123,14 @@ class PairPriors:
                 else its features are those of users who did nothing.
         """
         lifts = ColumnLifts.of(graph, window_s) if columns else None
-        of_events = ValuePriors(
-            graph.interactions.to_numpy(), event_values(graph, values, value_scales)) if any(values) else None
-        interactions = graph.interactions.to_numpy()
-        apart = interactions.targets()
-        if not targets:
-            apart = Interactions(apart.entity[:0], apart.item[:0], apart.time[:0])
-        of_targets = None if interactions.target is None else EventIndex.build(
-            apart, graph.num_entities, graph.num_items)
+        events = graph.interactions.to_numpy()
+        of_events = ValuePriors(events, event_values(graph, values, value_scales)) if any(values) else None
+        of_targets = None
+        if events.target is not None:
+            apart = events.targets()
+            if not targets:
+                apart = Interactions(apart.entity[:0], apart.item[:0], apart.time[:0])
+            of_targets = EventIndex.build(apart, graph.num_entities, graph.num_items)
         return cls(EventIndex.of(graph), neighbors, followers, lifts, of_events, window_s, num_similar,
                    num_popular, num_following, of_targets)
 

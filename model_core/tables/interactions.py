@@ -74,7 +74,7 @@ def find_interactions(
     for route in routes:
         links = [_link(snapshot, hop, times, upto) for hop in route]
         parts.append(_follow((entity, entity, time), links, max_walks))
-    return parts[0] if len(parts) == 1 else _union(parts)
+    return parts[0] if len(parts) == 1 else union(parts)
 
 
 def num_walks(snapshot: Snapshot, route: Route, upto: int) -> float:
@@ -125,7 +125,7 @@ def _follow(walks: Triples, links: Sequence[_Link], max_walks: int) -> Triples:
             middle = int(np.clip(np.searchsorted(ends, total // 2), 1, len(row) - 1))
             halves = ((entity[part], row[part], time[part])
                       for part in (slice(None, middle), slice(middle, None)))
-            return _union([_follow(half, links[depth:], max_walks) for half in halves])
+            return union([_follow(half, links[depth:], max_walks) for half in halves])
         position = np.arange(total) + np.repeat(link.indptr[row] - (ends - count), count)
         row = link.rows[position]
         entity, time = np.repeat(entity, count), np.repeat(time, count)
@@ -135,7 +135,8 @@ def _follow(walks: Triples, links: Sequence[_Link], max_walks: int) -> Triples:
     return _distinct(walks)
 
 
-def _union(parts: Sequence[Triples]) -> Triples:
+def union(parts: Sequence[Triples]) -> Triples:
+    """Distinct triples of all parts, sorted by (time, entity, item)."""
     entity, item, time = (np.concatenate(column) for column in zip(*parts, strict=True))
     return _distinct((entity, item, time))
 
