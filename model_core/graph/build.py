@@ -23,9 +23,10 @@ from model_core.graph.temporal_graph import (
 from model_core.graph.twins import twin_rows
 from model_core.records import json_bytes, write_record
 from model_core.split.seeds import Split
-from model_core.tables.interactions import are_among, find_interactions, union
+from model_core.tables.interactions import find_interactions
 from model_core.tables.routes import routes_to_json
 from model_core.tables.snapshot import Snapshot
+from model_core.tables.triples import TripleFinder, union
 
 
 def build_graph(snapshot: Snapshot, split: Split, config: GraphConfig, out: Path) -> TemporalGraph:
@@ -101,7 +102,7 @@ def _interactions(snapshot: Snapshot, split: Split, last_time: int) -> dict[str,
     found = union([target, find_interactions(snapshot, last_time, others)]) if others else target
     arrays = dict(zip(("entity", "item", "time"), found, strict=True))
     if len(target[0]) < len(found[0]):
-        arrays["target"] = are_among(found, target)
+        arrays["target"] = TripleFinder(target)(found) >= 0
     return arrays
 
 

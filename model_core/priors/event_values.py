@@ -15,12 +15,12 @@ import numpy as np
 
 from model_core.graph.temporal_graph import (
     MISSING,
-    Interactions,
     Relation,
     TableColumns,
     TemporalGraph,
     to_numpy,
 )
+from model_core.tables.triples import TripleFinder, Triples
 
 #: Number columns that are read, in the order of the graph.
 MAX_VALUES = 4
@@ -65,15 +65,18 @@ def event_values(
     interactions = graph.interactions.to_numpy()
     num_events = len(interactions.time)
     values = np.full((num_events, len(names)), np.nan, dtype=np.float32)
-    find, keys = _Finder(interactions, graph.num_items), _keys(graph)
+    find = TripleFinder((interactions.entity, interactions.item, interactions.time))
+    keys = _keys(graph)
     for table, slots in _slots(graph, names).items():
         routes = _routes(graph, keys, table)
-        found = [find(*_events(graph, table, *route)) for route in routes]
+        events = [_events(graph, table, *route) for route in routes]
+        found = [(row, find(triples)) for row, triples in events]
         for slot, column in slots.items():
             value, known = _column(graph.columns[table], column)
             count, total = np.zeros((2, num_events))
             for row, place in found:
-                row, place = row[known[row]], place[known[row]]
+                use = known[row] & (place >= 0)
+                row, place = row[use], place[use]
                 count += np.bincount(place, minlength=num_events)
                 total += np.bincount(place, weights=np.rint(value[row] / UNIT), minlength=num_events)
             factor, offset = (scales or {}).get(str(names[slot]), (1.0, 0.0))
@@ -147,8 +150,8 @@ def _shortest_chains(keys: Keys, start: str, end: str, most: int) -> list[Chain]
 
 def _events(
     graph: TemporalGraph[Any], table: str, to_entity: Chain, to_item: Chain
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(row, entity, item, time) of the rows of a table that have both, int64 [n] each."""
+) -> tuple[np.ndarray, Triples]:
+    """Rows of a table that have both, and their (entity, item, time), int64 [n] each."""
     time = to_numpy(graph.node_time[table]).copy()
     ends = []
     for chain in (to_entity, to_item):
@@ -165,39 +168,4 @@ def _events(
         ends.append(row)
     entity, item = ends
     row = np.flatnonzero((entity >= 0) & (item >= 0))
-    return row, entity[row], item[row], time[row]
-
-
-class _Finder:
-    """Places of (entity, item, time) among interactions, which are sorted by (time, entity, item)."""
-
-    def __init__(self, interactions: Interactions[np.ndarray], num_items: int) -> None:
-        self._num_items = num_items
-        pair = interactions.entity * num_items + interactions.item
-        self._moments, self._pairs = _distinct(interactions.time), _distinct(np.sort(pair))
-        # Numbered, so that any times fit into a key.
-        self._key = (np.searchsorted(self._moments, interactions.time) * len(self._pairs)
-                     + np.searchsorted(self._pairs, pair))
-
-    def __call__(
-        self, row: np.ndarray, entity: np.ndarray, item: np.ndarray, time: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows that are found, and where."""
-        pair = entity * self._num_items + item
-        if not len(self._key):
-            return row[:0], row[:0]
-        moment, known = _find(self._moments, time)
-        which, met = _find(self._pairs, pair)
-        place, there = _find(self._key, moment * len(self._pairs) + which)
-        found = known & met & there
-        return row[found], place[found]
-
-
-def _distinct(ascending: np.ndarray) -> np.ndarray:
-    return ascending[np.append(True, ascending[1:] != ascending[:-1])] if len(ascending) else ascending
-
-
-def _find(among: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places of values among ascending ones, and whether they are there."""
-    place = np.minimum(np.searchsorted(among, wanted), len(among) - 1)
-    return place, among[place] == wanted
+    return row, (entity[row], item[row], time[row])

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from model_core.split.seeds import SeedTable
-from model_core.tables.interactions import Triples, distinct, find_interactions, num_walks
+from model_core.tables.interactions import find_interactions, num_walks
 from model_core.tables.routes import Route, shortest_routes, simple_routes
 from model_core.tables.snapshot import Snapshot
+from model_core.tables.triples import Triples, distinct
 
 #: A route must confirm this share of the label items that no route before it does, beyond chance.
 MIN_SHARE = 0.05

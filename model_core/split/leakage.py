@@ -11,8 +11,8 @@ import numpy as np
 from model_core.errors import DataError
 from model_core.split.label_routes import confirmed_labels
 from model_core.split.seeds import SeedTable
-from model_core.tables.interactions import Triples
 from model_core.tables.snapshot import SPLITS, Snapshot
+from model_core.tables.triples import Triples
 
 #: Version of the certificate's layout.
 VERSION = 1

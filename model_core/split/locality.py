@@ -8,8 +8,8 @@ import numpy as np
 from scipy import sparse
 
 from model_core.split.seeds import SeedTable
-from model_core.tables.interactions import Triples
 from model_core.tables.snapshot import Snapshot
+from model_core.tables.triples import Triples
 
 SOURCE = (
     "ContextGNN, arXiv 2411.19513, Table 1. k counts hops in the graph of users and items: "

@@ -9,15 +9,13 @@ import numpy as np
 
 from model_core.tables.routes import Hop, Route, shortest_routes
 from model_core.tables.snapshot import Snapshot
+from model_core.tables.triples import Triples, distinct_triples, union
 
 #: Time of an interaction none of whose rows has a time: before everything.
 NO_TIME = int(np.iinfo(np.int64).min)
 
 #: Walks held at once; more are followed in parts, so that memory stays bounded.
 MAX_WALKS = 8_000_000
-
-#: (entity, item or row, time), int64 [m] each.
-Triples = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class _Link(NamedTuple):
@@ -117,7 +115,7 @@ def _follow(walks: Triples, links: Sequence[_Link], max_walks: int) -> Triples:
         entity, row, time = walks
         count = link.indptr[row + 1] - link.indptr[row]
         if depth and count.max(initial=0) > 1:  # equal walks would be multiplied: merge them first
-            entity, row, time = walks = _distinct(walks)
+            entity, row, time = walks = distinct_triples(walks)
             count = link.indptr[row + 1] - link.indptr[row]
         ends = np.cumsum(count)
         total = int(ends[-1]) if len(ends) else 0
@@ -132,56 +130,4 @@ def _follow(walks: Triples, links: Sequence[_Link], max_walks: int) -> Triples:
         if link.time is not None:
             time = np.maximum(time, link.time[row])
         walks = (entity, row, time)
-    return _distinct(walks)
-
-
-def union(parts: Sequence[Triples]) -> Triples:
-    """Distinct triples of all parts, sorted by (time, entity, item)."""
-    entity, item, time = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return _distinct((entity, item, time))
-
-
-def _distinct(triples: Triples) -> Triples:
-    """Distinct triples, sorted by (time, entity, item)."""
-    entity, item, time = triples
-    if not len(entity):
-        return triples
-    num_items = int(item.max()) + 1
-    num_pairs = (int(entity.max()) + 1) * num_items
-    first = int(time.min())
-    if (int(time.max()) - first + 1) * num_pairs < 2**63:  # sorting one key is several times faster
-        key = distinct((time - first) * num_pairs + entity * num_items + item)
-        moment, pair = np.divmod(key, num_pairs)
-        entity, item = np.divmod(pair, num_items)
-        return entity, item, moment + first
-    order = np.lexsort((item, entity, time))
-    entity, item, time = entity[order], item[order], time[order]
-    new = np.ones(len(time), dtype=bool)
-    new[1:] = (np.diff(entity) != 0) | (np.diff(item) != 0) | (time[1:] != time[:-1])
-    return entity[new], item[new], time[new]
-
-
-def are_among(triples: Triples, some: Triples) -> np.ndarray:
-    """Which of distinct triples are among others, bool [m]; both sorted by (time, entity, item)."""
-    entity, item, time = (np.concatenate(parts) for parts in zip(triples, some, strict=True))
-    if not len(some[0]):
-        return np.zeros(len(triples[0]), dtype=bool)
-    num_items = int(item.max()) + 1
-    pair, num_pairs = entity * num_items + item, (int(entity.max()) + 1) * num_items
-    if (int(time.max()) - int(time.min()) + 1) * num_pairs >= 2**63:  # NO_TIME, or years of a large shop
-        pair, time = _numbered(pair), _numbered(time)
-        num_pairs = int(pair.max()) + 1
-    key = (time - time.min()) * num_pairs + pair
-    key, others = key[: len(triples[0])], key[len(triples[0]) :]  # both ascending, as the triples are
-    return others[np.minimum(np.searchsorted(others, key), len(others) - 1)] == key
-
-
-def _numbered(values: np.ndarray) -> np.ndarray:
-    """The place of each value among the distinct ones: any times fit into a key then."""
-    return np.searchsorted(distinct(values), values)
-
-
-def distinct(values: np.ndarray) -> np.ndarray:
-    """Distinct integers, ascending. numpy's unique hashes first, which is slower here."""
-    values = np.sort(values)
-    return values[np.diff(values, prepend=values[:1] - 1) != 0]
+    return distinct_triples(walks)
