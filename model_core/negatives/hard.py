@@ -6,6 +6,10 @@ import numpy as np
 
 from model_core.graph.temporal_graph import Interactions
 from model_core.priors.co_counts import CoCounts
+from model_core.priors.largest import among_largest
+
+#: Share by which a cosine in 32 bits may be off, and more.
+_ROUNDING = 2.0**-20
 
 
 def co_interaction_neighbors(
@@ -44,7 +48,7 @@ def co_interaction_neighbors(
         # An item's own size changes no order among its neighbours: exact cosines for few only.
         closeness = block.data * inverse_root[block.indices]
         closeness[block.indices == row] = 0
-        best = _at_least_top(row - start, closeness, num_hard)
+        best = among_largest(closeness, block.indptr, num_hard, _ROUNDING)
         row, column, count = row[best], block.indices[best], block.data[best].astype(np.float64)
         other = column != row
         row, column, count = row[other], column[other], count[other]
@@ -56,25 +60,3 @@ def co_interaction_neighbors(
         neighbors[row[kept], rank[kept]] = known[column[kept]]
     found = neighbors[:, 0] >= 0
     return known[found], neighbors[found]
-
-
-def _at_least_top(row: np.ndarray, value: np.ndarray, num: int) -> np.ndarray:
-    """Which entries are among the ``num`` largest of their row, near ties at the edge included.
-
-    One plain sort of integers, many times faster than ordering all entries: only what is
-    left has to be put in exact order.
-
-    Args:
-        row: int [n], ascending from 0.
-        value: float32 [n], ≥ 0.
-        num: At least 1.
-    """
-    if len(row) == 0:
-        return np.zeros(0, dtype=bool)
-    # Bits of positive floats are ordered as the floats are; larger values get smaller keys.
-    key = (row.astype(np.int64) + 1 << 32) - value.view(np.int32)
-    ascending = np.sort(key)
-    count = np.bincount(row)
-    last = np.cumsum(count) - count + np.clip(count, 1, num) - 1
-    edge = ascending[np.minimum(last, len(key) - 1)] + 4  # as many roundings apart, at the most
-    return key <= edge[row]

@@ -45,7 +45,11 @@ BYTES_PER_BUILT_ROW = 150
 BYTES_PER_PRODUCT, MAX_PRODUCTS = 16, 20_000_000
 #: Seconds per row of Python-side work, at DEFAULT_SPEED.
 INGEST_S, WALK_S, WATCH_S, BUILD_S = 2.0e-6, 3.0e-6, 3.0e-7, 2.5e-6
-PRODUCT_S, CANDIDATE_S, SAMPLED_NODE_S = 3.0e-9, 1.5e-6, 3.0e-7
+CANDIDATE_S, SAMPLED_NODE_S = 1.5e-6, 3.0e-7
+#: Seconds per product of the item-item matrix, and per pair of items that go together at all.
+PRODUCT_S, ITEM_PAIR_S = 5.0e-9, 8.0e-8
+#: Counting what follows what, beside what goes together; and a snapshot's work beside the last one's.
+FOLLOWING_SHARE, SNAPSHOT_SHARE = 0.4, 0.8
 
 #: Copies of a [rows, items] score matrix that are alive at once, with and without gradients.
 SCORE_COPIES_TRAINING, SCORE_COPIES_RANKING = 7, 5
@@ -121,7 +125,7 @@ def step_costs(work: Workload, speed: MachineSpeed) -> tuple[StepCost, ...]:
         cost("build_graph", (BUILD_S * facts.num_rows + WALK_S / 3 * walks) * slow
              + 2 * widest / speed.copy_gb_s / 1e9,
              columns=widest + BYTES_PER_BUILT_ROW * largest, interactions=BYTES_PER_WALK / 2 * walks),
-        cost("build_negative_queue", (WALK_S / 3 * walks + PRODUCT_S * products) * slow,
+        cost("build_negative_queue", _item_pairs_s(work) * slow,
              interactions=3 * 3 * INT * walks,
              item_pairs=BYTES_PER_PRODUCT * pairs,
              queue=2 * INT * facts.num_items + 4 * config.queue.num_hard * work.num_known_items),
@@ -149,6 +153,13 @@ def _item_products(work: Workload) -> float:
     return facts.num_entities * each**2
 
 
+def _item_pairs_s(work: Workload) -> float:
+    """Counting how often items go together, and finding the nearest of each."""
+    products = _item_products(work)
+    pairs = min(products, float(work.facts.num_items) ** 2)
+    return WALK_S / 3 * work.num_interactions + PRODUCT_S * products + ITEM_PAIR_S * pairs
+
+
 def _nearest_bytes(work: Workload) -> float:
     """The nearest items and the followers of all known items at one moment."""
     model = work.config.model
@@ -163,9 +174,8 @@ def _nearest_bytes(work: Workload) -> float:
 def _snapshots_s(work: Workload, slow: float) -> float:
     """Counting, at every snapshot, what goes with what and what follows what."""
     model = work.config.model
-    kinds = (model.num_similar > 0) + (model.num_following > 0) if model.use_priors else 0
-    each = WALK_S / 3 * work.num_interactions + PRODUCT_S * _item_products(work)
-    return work.num_snapshots * kinds * each * slow
+    kinds = (model.num_similar > 0) + FOLLOWING_SHARE * (model.num_following > 0) if model.use_priors else 0.0
+    return work.num_snapshots * SNAPSHOT_SHARE * kinds * _item_pairs_s(work) * slow
 
 
 def _prior_bytes(work: Workload) -> float:

@@ -15,7 +15,7 @@ from model_core.priors.features import PairPriors
 #: catalogues are so large that not all find room.
 FOLLOWERS_PER_CANDIDATE, MIN_FOLLOWERS = 2, 8
 #: Most snapshots of item-item similarity of a training run, and most bytes of them all; seed
-#: times without one of their own use the newest before them.
+#: times without one of their own use the newest before them (``thinned``).
 MAX_SNAPSHOTS, MAX_SNAPSHOT_BYTES = 32, 2**30
 
 
@@ -75,12 +75,22 @@ def most_snapshots(num_known_items: int, num_similar: int, num_following: int) -
 
 
 def thinned(times: np.ndarray, most: int = MAX_SNAPSHOTS) -> np.ndarray:
-    """At most ``most`` of the distinct times, evenly spread, first and last among them.
+    """At most ``most`` of the distinct times: the newest half one by one, then at growing distances.
+
+    Between two snapshots rows see an older one, as no row that is ranked later does. Where it must be,
+    it is best for old rows, which count least. The oldest time is among them.
 
     Example:
-        >>> thinned(np.array([5, 1, 2, 3, 4]), most=3)
-        array([1, 3, 5])
+        >>> thinned(np.arange(100, 200), most=8)
+        array([100, 165, 187, 195, 196, 197, 198, 199])
     """
     distinct = np.unique(times)
-    place = np.linspace(0, len(distinct) - 1, min(most, len(distinct)))
-    return distinct[np.unique(np.round(place).astype(np.int64))]
+    if len(distinct) <= most:
+        return distinct
+    newest = np.arange(most // 2)
+    older = np.geomspace(len(distinct) - 1, max(len(newest), 1), most - len(newest))
+    # Two that round to the same step apart; there are at least as many steps as places.
+    age = np.concatenate([newest, np.round(older[::-1]).astype(np.int64)])
+    age = np.maximum.accumulate(age - np.arange(most)) + np.arange(most)
+    age = np.minimum(age, len(distinct) - most + np.arange(most))
+    return distinct[len(distinct) - 1 - age[::-1]]

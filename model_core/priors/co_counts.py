@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from model_core.graph.temporal_graph import Interactions
+from model_core.tables.triples import distinct
 
 #: Newest distinct items that count for one user: a pass costs the sum of their squares.
 MAX_ITEMS_PER_ENTITY = 500
@@ -41,11 +42,11 @@ class CoCounts:
     def until(cls, interactions: Interactions[np.ndarray], num_entities: int, time: int) -> CoCounts:
         """Of the events, which come by time, no later than ``time``, UTC seconds."""
         end = int(np.searchsorted(interactions.time, time, side="right"))
-        known, code = np.unique(np.asarray(interactions.item[:end]), return_inverse=True)
+        known, code = _numbered(np.asarray(interactions.item[:end]))
         entity, item = _newest_pairs(np.asarray(interactions.entity[:end]), code, len(known))
         by_entity = sparse.csr_array(
             (np.ones(len(item), np.float32), (entity, item)), shape=(num_entities, len(known)))
-        return cls(known.astype(np.int64), by_entity, by_entity.T.tocsr())
+        return cls(known, by_entity, by_entity.T.tocsr())
 
     @classmethod
     def following(
@@ -57,7 +58,7 @@ class CoCounts:
         Users without a past at a window's start have a row of takers, and nothing before it.
         """
         end = int(np.searchsorted(interactions.time, time, side="right"))
-        known, code = np.unique(np.asarray(interactions.item[:end]), return_inverse=True)
+        known, code = _numbered(np.asarray(interactions.item[:end]))
         entity = np.asarray(interactions.entity[:end])
         pasts = _Pasts(entity, code, num_entities, len(known))
         before, after, room = _Stack(len(known)), _Stack(len(known)), MAX_PAST_PAIRS
@@ -76,7 +77,7 @@ class CoCounts:
             before.add(row[who], what, num_rows)
             who, what = _newest_pairs(entity[start:stop], code[start:stop], len(known))
             after.add(row[who], what, num_rows)
-        return cls(known.astype(np.int64), after.matrix(), before.matrix().T.tocsr())
+        return cls(known, after.matrix(), before.matrix().T.tocsr())
 
     @property
     def num_users(self) -> np.ndarray:
@@ -150,15 +151,27 @@ class _Stack:
             (np.ones(len(row), np.float32), (row, column)), shape=(self.num_rows, self.num_columns))
 
 
+def _numbered(item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct items, ascending, and the place of each item among them; no sorting."""
+    there = np.bincount(item) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[item]
+
+
 def _newest_pairs(
     entity: np.ndarray, item: np.ndarray, num_items: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distinct (entity, item) pairs, the newest of each entity; events come by time."""
-    # Newest first, so the place of a pair is that of its last event.
-    pair, last = np.unique(entity[::-1] * num_items + item[::-1], return_index=True)
-    order = np.lexsort((last, pair // max(num_items, 1)))
-    pair = pair[order]
-    entity = pair // max(num_items, 1)
-    rank = np.arange(len(pair)) - np.searchsorted(entity, entity)
-    kept = np.sort(pair[rank < MAX_ITEMS_PER_ENTITY])
-    return kept // max(num_items, 1), kept % max(num_items, 1)
+    if not len(entity):
+        return entity, item
+    key = entity * num_items + item
+    pair = distinct(key)
+    long = np.bincount(pair // num_items) > MAX_ITEMS_PER_ENTITY
+    if long.any():
+        short = pair[~long[pair // num_items]]
+        # Newest first, so the place of a pair is that of its last event.
+        pair, last = np.unique(key[long[entity]][::-1], return_index=True)
+        pair = pair[np.lexsort((last, pair // num_items))]
+        who = pair // num_items
+        rank = np.arange(len(pair)) - np.searchsorted(who, who)
+        pair = np.sort(np.concatenate([short, pair[rank < MAX_ITEMS_PER_ENTITY]]))
+    return np.divmod(pair, num_items)

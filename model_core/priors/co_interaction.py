@@ -10,6 +10,7 @@ from scipy import sparse
 
 from model_core.graph.temporal_graph import Interactions
 from model_core.priors.co_counts import CoCounts
+from model_core.priors.largest import among_largest
 from model_core.priors.neighbors import ItemNeighbors, NearestItems
 
 #: A block counts as full when more than one in this many of its cells is not zero.
@@ -126,11 +127,11 @@ def _largest(
         row, column = np.nonzero((cosine >= bar) & (cosine > 0))
         value = cosine[row, column]
     else:
-        row = np.repeat(np.arange(num_rows), np.diff(block.indptr))
-        column = block.indices.astype(np.int64)
-        other = column != row + first
-        row, column, met = row[other], column[other], block.data[other]
-        value = met / (norm[0][row + first] * norm[1][column])
+        row = np.repeat(np.arange(num_rows, dtype=np.int32), np.diff(block.indptr))
+        value = block.data / (norm[0][row + first] * norm[1][block.indices])
+        value[block.indices == row + first] = 0.0
+        best = among_largest(value, block.indptr, count) & (value > 0)
+        row, column, value = row[best].astype(np.int64), block.indices[best].astype(np.int64), value[best]
     order = np.lexsort((column, -value, row))
     row, column, value = row[order], column[order], value[order]
     kept = np.arange(len(row)) - np.searchsorted(row, row) < count

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, TypeVar
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,32 @@ class ProgressPrinter:
         self.stream.flush()
 
 
+Item = TypeVar("Item")
+
+
+def noted(
+    items: Sequence[Item], what: str, progress: Progress, every_s: float = 10.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """The items, with a note now and then of how many are done, where that takes longer than a moment.
+
+    Args:
+        items: What is worked on between one and the next.
+        what: In the plural.
+        progress: Takes the notes.
+        every_s: Least seconds between notes.
+        clock: For tests.
+    """
+    began = last = clock()
+    for done, item in enumerate(items):
+        now = clock()
+        if now - last >= every_s:
+            last = now
+            eta = _minutes((now - began) / done * (len(items) - done))
+            progress.note(f"{done} of {len(items)} {what}, ETA {eta}")
+        yield item
+
+
 def describe(event: StepEvent) -> str:
     """One line for a step.
 
@@ -102,8 +128,11 @@ def describe(event: StepEvent) -> str:
         >>> describe(StepEvent(50, 200, 2, 8, 3.25, 612.4, 75.0))
         'step 50/200 (epoch 2/8)  loss 3.2500  612 seeds/s  ETA 1:15'
     """
-    minutes, seconds = divmod(int(event.eta_s + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    eta = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
     return (f"step {event.step}/{event.total_steps} (epoch {event.epoch}/{event.epochs})  "
-            f"loss {event.loss:.4f}  {event.seeds_per_s:.0f} seeds/s  ETA {eta}")
+            f"loss {event.loss:.4f}  {event.seeds_per_s:.0f} seeds/s  ETA {_minutes(event.eta_s)}")
+
+
+def _minutes(duration_s: float) -> str:
+    minutes, seconds = divmod(int(duration_s + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

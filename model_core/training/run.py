@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from model_core.training.device import resolve_device
 from model_core.training.far_shift import SHIFTS, best_far_shift
 from model_core.training.loop import Log, Loop, log_epoch
 from model_core.training.optimizer import SplitAdam
-from model_core.training.progress import Progress
+from model_core.training.progress import Progress, noted
 from model_core.training.start import Start, start_from
 from model_core.training.state import Counters, StateStore
 from model_core.training.step import StepRunner
@@ -62,6 +62,7 @@ class TrainingRun:
     window_s: int
     prior_settings: Mapping[str, Any] | None
     priors: PairPriors | None
+    snapshot_times: Sequence[int]
     progress: Progress
     start: Start
     num_parameters: int = 0
@@ -80,6 +81,7 @@ class TrainingRun:
         fan_out, nodes_per_seed = fan_out_for(
             tensors, num_layers, model_config.num_neighbors, model_config.max_nodes_per_seed, *seeds)
         schema, priors = GraphSchema.of(graph), None
+        moments: list[int] = []
         settings: dict[str, Any] | None = None
         with torch.device("meta"):
             uses_priors = build_model(schema, model_config).prior is not None
@@ -104,7 +106,7 @@ class TrainingRun:
             progress.note(f"cold start: {start.reason}")
         return cls(
             tensors, schema, queue, model_config, train_config, fan_out,
-            nodes_per_seed, device, split.window_s, settings, priors, progress, start)
+            nodes_per_seed, device, split.window_s, settings, priors, moments, progress, start)
 
     def fit(
         self, rows: SeedTable, epochs: int, store: StateStore,
@@ -135,7 +137,7 @@ class TrainingRun:
             raise DataError("split, training rows", "at least one with an item", "none",
                             "widen the task's time range or keep more training windows")
         if model.prior is not None:
-            progress.note("counting what users and items did before each training window")
+            self._count_item_pairs()
             if not self.start.is_warm:  # its weights belong to the scale that they were trained with
                 model.prior.standardise(make.sample_of_features())
         model = model.to(self.device)
@@ -162,6 +164,14 @@ class TrainingRun:
         Loop(counters, make, run_step, optimizer, average, store, config, progress, log,
              epochs, stop).run(score_now)
         return counters
+
+    def _count_item_pairs(self) -> None:
+        """Which items go together at every snapshot: minutes, where there are millions of events."""
+        assert self.priors is not None
+        self.progress.note("counting what users and items did before each training window")
+        for time in noted(self.snapshot_times, "times counted at", self.progress):
+            for source in (self.priors.neighbors, self.priors.followers):
+                source(np.array([time]))
 
     def validation(self, validate: Callable[[Scorer], float]) -> Callable[[ContextGNN], float]:
         """The validation metric of a model; batches of the rows are kept from epoch to epoch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,9 +150,9 @@ def test_thinned_times(times, most):
     assert len(found) == min(most, len(set(times)))
     assert (found[0], found[-1]) == (min(times), max(times))
     distinct = sorted(set(times))
-    place = [distinct.index(time) for time in found]
-    gaps = np.diff(place)
-    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1, "evenly spread"
+    gaps = np.diff([distinct.index(time) for time in found])[::-1].tolist()
+    assert gaps[: most // 2 - 1] == [1] * min(most // 2 - 1, len(gaps)), "the newest half one by one"
+    assert all(older >= gap - 1 for gap, older in pairwise(gaps)), "distances grow but for rounding"
 
 
 def test_thinned_to_one_and_of_nothing():

@@ -14,7 +14,7 @@ from model_core.priors.build import make_priors
 from model_core.training.batching import StepMaker, prepared_ahead
 from model_core.training.checkpoint import Checkpoint, build_model
 from model_core.training.far_shift import SHIFTS
-from model_core.training.progress import ProgressPrinter, StepEvent
+from model_core.training.progress import ProgressPrinter, StepEvent, noted
 from model_core.training.randomness import derived_seed, epoch_order
 from model_core.training.step import StepRunner
 from model_core.training.trainer import train
@@ -315,6 +315,14 @@ def test_plain_lines_every_ten_seconds_and_one_live_line_on_a_terminal():
     assert terminal.getvalue().count("\r") >= 30
     assert terminal.getvalue().count("\n") == 1
     assert "ETA 0:15" in terminal.getvalue()
+
+
+def test_long_counting_is_noted_now_and_then():
+    now, log = [0.0], io.StringIO()
+    for item in noted(range(5), "windows counted", ProgressPrinter(log), clock=lambda: now[0]):
+        now[0] += [1.0, 9.0, 1.0, 30.0, 1.0][item]
+    assert log.getvalue().splitlines() == [
+        "2 of 5 windows counted, ETA 0:15", "4 of 5 windows counted, ETA 0:10"]
 
 
 def test_curves_are_json_without_nan(checkpoint):

@@ -13,6 +13,7 @@ from scipy import sparse
 from model_core.evaluation.baselines.per_time import interactions_until
 from model_core.evaluation.ranking import top_k
 from model_core.graph.temporal_graph import Interactions, TemporalGraph
+from model_core.priors.largest import among_largest
 
 #: Products of one chunk of the item-item matrix: about 0.5 GB at most.
 _CHUNK_PRODUCTS = 20_000_000
@@ -131,14 +132,12 @@ def _dense_largest(
 def _sparse_largest(
     block: sparse.csr_array, first_row: int, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    block.sort_indices()
-    entries = block.tocoo()
-    apart = entries.coords[1] != entries.coords[0] + first_row
-    row, column, value = entries.coords[0][apart], entries.coords[1][apart], entries.data[apart]
-    # Cosines are positive, so their bits order like they do: one integer key sorts by
-    # (row, value descending), and a stable sort keeps equal values in column order.
-    descending = np.int64(2**31 - 1) - value.view(np.int32)
-    order = np.argsort((row.astype(np.int64) << 32) | descending, kind="stable")
+    row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+    column, value = block.indices, block.data
+    value[column == row + first_row] = 0.0
+    best = among_largest(value, block.indptr, count) & (value > 0)
+    row, column, value = row[best], column[best], value[best]
+    order = np.lexsort((column, -value, row))
     row, column, value = row[order], column[order], value[order]
     nearest = np.arange(len(row)) - np.searchsorted(row, row) < count
     return row[nearest], column[nearest], value[nearest]
