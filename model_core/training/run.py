@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model_core.config import ModelConfig, TrainConfig
-from model_core.errors import DataError
+from model_core.errors import DataError, Stopped
 from model_core.graph.schema import GraphSchema
 from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.contextgnn.model import ContextGNN
@@ -137,7 +137,7 @@ class TrainingRun:
             raise DataError("split, training rows", "at least one with an item", "none",
                             "widen the task's time range or keep more training windows")
         if model.prior is not None:
-            self._count_item_pairs()
+            self._count_item_pairs(stop)
             if not self.start.is_warm:  # its weights belong to the scale that they were trained with
                 model.prior.standardise(make.sample_of_features())
         model = model.to(self.device)
@@ -165,11 +165,13 @@ class TrainingRun:
              epochs, stop).run(score_now)
         return counters
 
-    def _count_item_pairs(self) -> None:
+    def _count_item_pairs(self, stop: Callable[[], bool]) -> None:
         """Which items go together at every snapshot: minutes, where there are millions of events."""
         assert self.priors is not None
         self.progress.note("counting what users and items did before each training window")
         for time in noted(self.snapshot_times, "times counted at", self.progress):
+            if stop():
+                raise Stopped("stopped while counting; states of earlier attempts are kept")
             for source in (self.priors.neighbors, self.priors.followers):
                 source(np.array([time]))
 

@@ -67,7 +67,7 @@ class StopAt:
         self.last, self.asked = last, False
 
     def step(self, event):
-        self.asked = self.asked or event.step == self.last
+        self.asked = self.asked or event.step >= self.last
 
     def note(self, text):
         pass
@@ -83,6 +83,14 @@ def test_stopped_runs_save_and_say_where(inputs, whole, tmp_path, last):
     resumed, seen = attempt(inputs, tmp_path / "b", store, None)
     assert seen[0] == last + 1
     assert_same_bits(weights(whole), weights(resumed))
+
+
+def test_stopped_before_the_first_step(inputs, tmp_path):
+    progress = StopAt(0)
+    with pytest.raises(Stopped, match="while counting"):
+        run(None, tmp_path / "c", inputs=inputs, progress=progress, stop=lambda: True)
+    assert not progress.asked, "no step was made"
+    assert not (tmp_path / "c").exists()
 
 
 def names(store, prefix="run"):
