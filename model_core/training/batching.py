@@ -26,8 +26,9 @@ from model_core.priors.features import PairPriors
 from model_core.sampling.batches import Batch, make_batch
 from model_core.sampling.neighbors import sample
 from model_core.split.seeds import SeedTable
+from model_core.training.epoch_rows import EpochRows
 from model_core.training.prior_cache import CachedPriors
-from model_core.training.randomness import epoch_order, generator_for
+from model_core.training.randomness import generator_for
 
 #: Share of the classes that hard negatives take at the end of training.
 MAX_HARD_FRACTION = 0.25
@@ -48,7 +49,7 @@ class MicroBatch:
         time: int64 [B], seed times.
         positive_row: int64 [P], row of every positive.
         positive: int64 [P], its item.
-        row_weight: float32 [B], mean 1 over all training rows.
+        row_weight: float32 [B], mean 1 over the rows of an epoch.
     """
 
     batch: Batch
@@ -109,7 +110,9 @@ class StepMaker:
         self.config, self.device = train_config, device
         self.train = train.take(np.flatnonzero(np.diff(train.item_ptr) > 0))
         self.batch_size = _batch_size(len(self.train), train_config)
-        self.row_weight = _row_weight(self.train.time, window_s, train_config.recency_half_life)
+        self.rows = EpochRows(
+            _row_weight(self.train.time, window_s, train_config.recency_half_life),
+            train_config.max_steps_per_epoch * self.batch_size, train_config.seed)
         self.priors = None if priors is None else CachedPriors(priors, self.train)
         num_scores = train_config.num_classes if train_config.loss == "sampled" else graph.num_items
         self.rows_per_micro_batch = min(
@@ -131,15 +134,13 @@ class StepMaker:
 
     @property
     def steps_per_epoch(self) -> int:
-        steps = -(-self.num_rows // self.batch_size)
-        return min(steps, self.config.max_steps_per_epoch)
+        return -(-len(self.rows) // self.batch_size)
 
     def __call__(self, number: int) -> Step:
         """Prepare step ``number`` (0-based over all epochs)."""
         config = self.config
         epoch, place = divmod(number, self.steps_per_epoch)
-        order = epoch_order(config.seed, epoch, self.num_rows).numpy()
-        rows = np.sort(order[place * self.batch_size : (place + 1) * self.batch_size])
+        rows = np.sort(self.rows(epoch)[place * self.batch_size : (place + 1) * self.batch_size])
         generator = generator_for(config.seed, "neighbors", number)
         micro_batches = tuple(
             self._micro_batch(rows[at : at + self.rows_per_micro_batch], generator)
@@ -166,7 +167,7 @@ class StepMaker:
         return MicroBatch(make_batch(self.graph, subgraph, candidates), time,
                           torch.from_numpy(row).to(self.device),
                           torch.from_numpy(seeds.item).to(self.device),
-                          torch.from_numpy(self.row_weight[rows]).to(self.device))
+                          torch.from_numpy(self.rows.counts[rows]).to(self.device))
 
     def _classes(
         self, number: int, time: np.ndarray, micro_batches: tuple[MicroBatch, ...]

@@ -169,7 +169,7 @@ class TrainingRun:
         """Which items go together at every snapshot: minutes, where there are millions of events."""
         assert self.priors is not None
         self.progress.note("counting what users and items did before each training window")
-        for time in noted(self.snapshot_times, "times counted at", self.progress):
+        for time in noted(self.snapshot_times, "moments", self.progress):
             if stop():
                 raise Stopped("stopped while counting; states of earlier attempts are kept")
             for source in (self.priors.neighbors, self.priors.followers):

@@ -88,11 +88,11 @@ def test_recency_weights_have_mean_one_and_halve_per_half_life(times, half_life)
 def test_weights_go_with_their_rows_into_the_loss(inputs):
     graph, _, queue = inputs
     steps = maker(inputs, rows_per_micro_batch=7, recency_half_life=0.5)
-    of_time = {int(t): w for t, w in zip(steps.train.time, steps.row_weight, strict=True)}
+    of_time = {int(t): w for t, w in zip(steps.train.time, steps.rows.counts, strict=True)}
     assert len(set(of_time.values())) == 3  # three training windows, four times apart
     assert max(of_time.values()) == pytest.approx(16 * min(of_time.values()))
-    assert steps.row_weight.mean() == pytest.approx(1)
-    assert set(maker(inputs, recency_half_life=None).row_weight.tolist()) == {1.0}
+    assert steps.rows.counts.mean() == pytest.approx(1)
+    assert set(maker(inputs, recency_half_life=None).rows.counts.tolist()) == {1.0}
 
     step = steps(0)
     for micro in step.micro_batches:
@@ -221,8 +221,8 @@ def test_rows_without_items_keep_no_weight(inputs):
     item = train.item[np.repeat(kept, np.diff(train.item_ptr))]
     some = dataclasses.replace(train, item_ptr=np.concatenate([[0], np.cumsum(count)]), item=item)
     steps = maker((graph, dataclasses.replace(split, train=some), queue), recency_half_life=0.5)
-    assert steps.num_rows == len(steps.row_weight) == kept.sum()
-    assert steps.row_weight.mean() == pytest.approx(1)
+    assert steps.num_rows == len(steps.rows.counts) == kept.sum()
+    assert steps.rows.counts.mean() == pytest.approx(1)
     found = steps.priors(np.arange(steps.num_rows))
     direct = make_priors(graph, split.window_s, MODEL.num_similar, MODEL.num_popular)
     assert np.array_equal(found.feature, direct(train.entity[kept], train.time[kept]).feature)
