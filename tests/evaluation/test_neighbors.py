@@ -6,39 +6,30 @@ import gc
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 import torch
-from scipy import sparse
 
 from model_core.config import EvaluateConfig
 from model_core.evaluation.baselines import BASELINES, neighbors
 from tests.factories import make_seeds, make_shop
 
 
-@pytest.mark.parametrize("full_block", [0, 10**9])  # never dense, always dense
-def test_nearest_items_whatever_the_chunks_and_the_way(monkeypatch, full_block):
-    dense = (np.random.default_rng(1).random((40, 25)) < 0.2).astype(np.float32)
-    norm = np.sqrt(dense.sum(axis=0))
-    cosine = (dense / norm).T @ (dense / norm)
+def test_similar_items_by_hand_in_floats():
+    met = np.random.default_rng(1).random((40, 25)) < 0.2
+    entity, item = met.nonzero()
+    graph = make_shop([(int(e), int(i), 1) for e, i in zip(entity, item, strict=True)], 40, 25)
+    cosine = (met / np.sqrt(met.sum(axis=0))).T @ (met / np.sqrt(met.sum(axis=0)))
     np.fill_diagonal(cosine, 0)
-    expected = np.zeros_like(cosine)
-    for item, row in enumerate(cosine.round(6)):
-        near = sorted(np.flatnonzero(row), key=lambda j: (-row[j], j))[:4]
-        expected[item, near] = cosine[item, near]
-    monkeypatch.setattr(neighbors, "_FULL_BLOCK", full_block)
-    for products in (10**9, 200):
-        monkeypatch.setattr(neighbors, "_CHUNK_PRODUCTS", products)
-        found = neighbors.nearest_items(sparse.csr_array(dense), 4).toarray()
-        np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-6)
-        clear = np.sort(cosine)[:, -4] - np.sort(cosine)[:, -5] > 1e-5  # no tie at the cut
-        assert clear.sum() > 5
-        np.testing.assert_allclose(found[clear], expected[clear], atol=1e-6)
+    found = neighbors.similar_items(graph.interactions, 40, 25, 1, 4).toarray()
+    assert ((found > 0).sum(axis=1) == np.minimum((cosine > 0).sum(axis=1), 4)).all()
+    np.testing.assert_allclose(np.sort(found)[:, -4:], np.sort(cosine)[:, -4:], atol=1e-6)
+    np.testing.assert_allclose(found[found > 0], cosine[found > 0], atol=1e-6)
+    assert neighbors.similar_items(graph.interactions, 40, 25, 0, 4).nnz == 0
 
 
 def test_similarity_is_built_once_per_time_for_all_baselines(monkeypatch):
     built = []
-    nearest = neighbors.nearest_items
-    monkeypatch.setattr(neighbors, "nearest_items", lambda *args: built.append(args) or nearest(*args))
+    similar = neighbors.similar_items
+    monkeypatch.setattr(neighbors, "similar_items", lambda *args: built.append(args) or similar(*args))
     graph = make_shop([(0, 0, 1), (0, 1, 2), (1, 1, 5), (1, 2, 6)], 2, 3)
     split = SimpleNamespace(window_s=4, eval_k=2, val=make_seeds([(0, 4, [2])]))
     scorers = [BASELINES[name](graph, split, EvaluateConfig()) for name in ("item_knn", "blend")]

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from itertools import pairwise
 from weakref import WeakValueDictionary
 
 import numpy as np
-import torch
 from scipy import sparse
 
 from model_core.evaluation.baselines.per_time import interactions_until
-from model_core.evaluation.ranking import top_k
 from model_core.graph.temporal_graph import Interactions, TemporalGraph
-from model_core.priors.largest import among_largest
+from model_core.priors.co_counts import CoCounts
+from model_core.priors.co_interaction import nearest
 
-#: Products of one chunk of the item-item matrix: about 0.5 GB at most.
-_CHUNK_PRODUCTS = 20_000_000
-#: A block counts as full when more than one in this many of its cells is not zero.
-_FULL_BLOCK = 4
 _KEPT_TIMES = 4
 
 
@@ -44,11 +38,12 @@ class Neighbors:
 
         Returns:
             met: 0/1 float32 [num_entities, num_items], who met what at or before ``time``.
-            similar: float32 [num_items, num_items], see ``nearest_items``.
+            similar: float32 [num_items, num_items], see ``similar_items``.
         """
         if time not in self._known:
             met = met_matrix(interactions_until(self._interactions, time), self._shape)
-            self._known[time] = met, nearest_items(met, self._num_neighbors)
+            self._known[time] = met, similar_items(
+                self._interactions, *self._shape, time, self._num_neighbors)
             if len(self._known) > _KEPT_TIMES:
                 self._known.popitem(last=False)
         self._known.move_to_end(time)
@@ -79,65 +74,19 @@ def met_matrix(known: Interactions[np.ndarray], shape: tuple[int, int]) -> spars
     return met
 
 
-def nearest_items(met: sparse.csr_array, num_neighbors: int) -> sparse.csr_array:
-    """Cosine similarity of every item to its nearest items.
+def similar_items(
+    interactions: Interactions[np.ndarray], num_entities: int, num_items: int, time: int, num_neighbors: int
+) -> sparse.csr_array:
+    """Cosine of every item to its nearest items, by who had met both at or before ``time``.
 
-    Args:
-        met: 0/1 float32 [num_entities, num_items].
-        num_neighbors: Kept per item; ties go to the smaller item id.
+    Counted as for the model (``CoCounts.until``): of each user the newest 500 items, or a few who met
+    everything would cost more than all others together.
 
     Returns:
-        float32 [num_items, num_items], row i holds the neighbours of item i.
+        float32 [num_items, num_items], row i holds at most ``num_neighbors`` of item i, ties by item.
     """
-    num_items = met.shape[1]
-    norm = np.sqrt(np.asarray(met.sum(axis=0)).ravel())
-    columns = met.tocsc() @ sparse.diags_array((1.0 / np.maximum(norm, 1.0)).astype(np.float32))
-    rows = columns.T.tocsr()
-    columns = columns.tocsr()
-    # An upper bound on the entries of each row of the product decides where to cut.
-    products = np.asarray(rows.astype(bool).astype(np.int64) @ np.diff(met.indptr)).ravel()
-    chunk_of = np.cumsum(products) // _CHUNK_PRODUCTS
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(chunk_of)) + 1, [num_items]])
-    parts = [
-        _largest_per_row(rows[first:last] @ columns, first, num_neighbors)
-        for first, last in pairwise(bounds.tolist())
-    ]
-    return sparse.vstack(parts, format="csr") if parts else sparse.csr_array((0, 0), dtype=np.float32)
-
-
-def _largest_per_row(block: sparse.csr_array, first_row: int, count: int) -> sparse.csr_array:
-    """The largest ``count`` entries of each row, its own column left out; ties to the smaller column."""
-    row, column, value = _dense_largest(block, first_row, count) if _is_full(block) else (
-        _sparse_largest(block, first_row, count))
-    return sparse.csr_array((value, (row, column)), shape=block.shape)
-
-
-def _is_full(block: sparse.csr_array) -> bool:
-    """Small catalogues give blocks so full that selecting beats sorting, by far."""
-    return block.nnz * _FULL_BLOCK > block.shape[0] * block.shape[1]
-
-
-def _dense_largest(
-    block: sparse.csr_array, first_row: int, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    scores = torch.from_numpy(block.toarray())
-    own = torch.arange(len(scores))
-    scores[own, own + first_row] = 0.0
-    column = top_k(scores.masked_fill(scores <= 0.0, -torch.inf), count)
-    row, place = (column >= 0).nonzero(as_tuple=True)
-    column = column[row, place]
-    return row.numpy(), column.numpy(), scores[row, column].numpy()
-
-
-def _sparse_largest(
-    block: sparse.csr_array, first_row: int, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    column, value = block.indices, block.data
-    value[column == row + first_row] = 0.0
-    best = among_largest(value, block.indptr, count) & (value > 0)
-    row, column, value = row[best], column[best], value[best]
-    order = np.lexsort((column, -value, row))
-    row, column, value = row[order], column[order], value[order]
-    nearest = np.arange(len(row)) - np.searchsorted(row, row) < count
-    return row[nearest], column[nearest], value[nearest]
+    found = nearest(lambda at: CoCounts.until(interactions, num_entities, at), time, num_neighbors)
+    number = np.zeros(num_items, dtype=np.int64)
+    number[found.item] = np.diff(found.ptr)
+    indptr = np.concatenate([[0], np.cumsum(number)])
+    return sparse.csr_array((found.cosine, found.neighbor, indptr), shape=(num_items, num_items))
