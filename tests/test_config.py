@@ -55,6 +55,12 @@ def test_bad_json_sections(text):
         parse_section(ModelConfig, text)
 
 
+def test_the_loss_follows_the_catalogue_unless_it_is_given():
+    assert [TrainConfig().for_catalogue(n).loss for n in (50_000, 50_001)] == ["full", "sampled"]
+    for loss in ("full", "sampled"):
+        assert {TrainConfig(loss=loss).for_catalogue(n).loss for n in (5, 10**6)} == {loss}
+
+
 def test_sections_are_frozen():
     with pytest.raises(ValidationError):
         TrainConfig().epochs = 3

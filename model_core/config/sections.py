@@ -166,13 +166,18 @@ class ModelConfig(Section):
     use_tower: bool = Field(True, description="Score all items with the two towers.")
 
 
+#: Largest catalogue with the full softmax by default: beyond it its scores are most of a step.
+MAX_FULL_SOFTMAX_ITEMS = 50_000
+
+
 class TrainConfig(Section):
     """Optimisation."""
 
     seed: int = Field(0, ge=0, lt=2**31)
-    loss: Literal["full", "sampled"] = Field(
-        "full", description="Softmax over the whole catalogue, or over the queue's classes: then item "
-                            "tables are updated row by row and cost does not grow with the catalogue.",
+    loss: Literal["auto", "full", "sampled"] = Field(
+        "auto", description="Softmax over the whole catalogue (full), or over the queue's classes (sampled): "
+                            "then item tables are updated row by row and cost does not grow with the "
+                            "catalogue. auto: sampled above 50,000 items.",
     )
     num_classes: int = Field(4_096, ge=2, description="Classes per step of the sampled softmax.")
     mask_known_positives: bool | None = Field(
@@ -236,6 +241,12 @@ class TrainConfig(Section):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU if there is one.")
     bf16: bool = Field(True, description="bfloat16 autocast, on GPU only.")
+
+    def for_catalogue(self, num_items: int) -> TrainConfig:
+        """The same, with the loss decided."""
+        if self.loss != "auto":
+            return self
+        return self.model_copy(update={"loss": "full" if num_items <= MAX_FULL_SOFTMAX_ITEMS else "sampled"})
 
 
 class EvaluateConfig(Section):

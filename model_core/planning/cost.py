@@ -229,11 +229,15 @@ def _batch_bytes(work: Workload, num_seeds: int) -> float:
     return rows + nodes + num_seeds * work.candidates_per_seed * (FLOAT * work.num_features + 2 * INT)
 
 
+def _cached_row_bytes(work: Workload) -> float:
+    """Candidates of a training row with their features in 16 bits."""
+    return work.candidates_per_seed * (2 * work.num_features + 4)
+
+
 def _training_parts(work: Workload) -> dict[str, float]:
     micro, rows = work.rows_per_micro_batch, work.rows_per_step
     val = _ranking_parts(work, 512)
-    cache = min(PRIOR_CACHE_BYTES, work.skeleton.num_train * work.candidates_per_seed
-                * (2 * work.num_features + 4))
+    cache = min(PRIOR_CACHE_BYTES, work.skeleton.num_train * _cached_row_bytes(work))
     # A step's forward and backward pass, or a block of validation: whichever needs more.
     step = FLOAT * micro * work.num_columns * SCORE_COPIES_TRAINING
     # Memory is planned for rows that all differ: dropout draws masks for many of them anew.
@@ -308,7 +312,11 @@ def _train_s(work: Workload, speed: MachineSpeed, slow: float) -> float:
             + STEP_OVERHEAD_S * slow * (0.5 + 0.5 * pieces) * (1 + work.num_relations * work.num_layers / 40)
             + sampling)
     num_val = min(work.skeleton.num_val, train.max_validation_rows)
-    counted = (work.skeleton.num_train + num_val) * work.candidates_per_seed * CANDIDATE_S * slow
+    # Rows that the cache has no room for are counted at every epoch.
+    row = work.candidates_per_seed * CANDIDATE_S * slow
+    seen = min(rows * work.steps_per_epoch, work.skeleton.num_train)
+    kept = min(PRIOR_CACHE_BYTES / max(_cached_row_bytes(work), 1.0), seen)
+    counted = (kept + num_val + train.epochs * (seen - kept)) * row
     again = 1 + work.skeleton.num_val / work.skeleton.num_train if train.refit and num_val else 0.0
     steps = train.epochs * work.steps_per_epoch * step
     return ((steps + counted) * (1 + again) + train.epochs * _rank_s(work, speed, slow, num_val)

@@ -48,7 +48,8 @@ class Workload:
     @classmethod
     def of(cls, facts: DatasetFacts, skeleton: Skeleton, subgraph: SubgraphFacts,
            config: RunConfig) -> Workload:
-        train = config.train
+        train = config.train.for_catalogue(facts.num_items)
+        config = config.model_copy(update={"train": train})
         rows = rows_per_step(skeleton.num_train, train)
         scores = min(train.num_classes, facts.num_items) if train.loss == "sampled" else facts.num_items
         micro = min(max(int(train.max_batch_nodes / max(subgraph.nodes, 1.0)), 1),

@@ -74,6 +74,7 @@ class TrainingRun:
         champion: ChampionRecord | None = None,
     ) -> TrainingRun:
         device = resolve_device(train_config.device)
+        train_config = train_config.for_catalogue(graph.num_items)
         tensors = graph.to_torch(device)
         num_layers = model_config.num_layers or graph.hops
         seeds = [torch.from_numpy(np.array(part)).to(device)
@@ -150,6 +151,10 @@ class TrainingRun:
             f"{self.model_config.name}: {self.model_config.num_layers} layers, fan-out "
             f"{'/'.join(map(str, self.fan_out))}, {self.nodes_per_seed:.0f} nodes per seed, "
             f"{self.num_parameters:,} weights, {make.num_rows:,} rows, on {self.device}")
+        if config.loss == "sampled":
+            progress.note(f"softmax over {config.num_classes:,} of {self.schema.num_items:,} items a step")
+        if len(make.rows) < make.num_rows:
+            progress.note(f"{len(make.rows):,} rows an epoch, drawn by what they count")
         birth = torch.from_numpy(np.array(self.queue.item_birth)).to(self.device)
         run_step = StepRunner(model, optimizer, self.tensors, birth, config, self.device)
         for entry in counters.curves:  # a resumed run logs to a new place: say again what was

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from model_core.config import sections
 from model_core.errors import ArtifactError, ConfigError, DataError, TrainingError
 from model_core.models.scorer import ModelScorer
 from model_core.negatives.classes import SampledClasses
@@ -291,6 +292,26 @@ def test_tensorboard_scalars(inputs, tmp_path):
     events.Reload()
     assert len(events.Scalars("train/loss")) == 18
     assert len(events.Scalars("val/map")) == 3
+
+
+def test_large_catalogues_train_with_the_sampled_loss(inputs, tmp_path, monkeypatch):
+    short = TRAIN.model_copy(update={"epochs": 1, "num_classes": 12})
+    sampled = run(None, tmp_path / "s", inputs=inputs, config=short.model_copy(update={"loss": "sampled"}))
+    monkeypatch.setattr(sections, "MAX_FULL_SOFTMAX_ITEMS", NUM_ITEMS - 1)
+    log = io.StringIO()
+    auto = run(None, tmp_path / "a", inputs=inputs, config=short, progress=ProgressPrinter(log))
+    assert "softmax over 12 of 20 items a step" in log.getvalue()
+    assert auto.curves[0]["loss"] == sampled.curves[0]["loss"]
+    monkeypatch.setattr(sections, "MAX_FULL_SOFTMAX_ITEMS", NUM_ITEMS)
+    assert run(None, tmp_path / "f", inputs=inputs, config=short).curves[0]["loss"] != auto.curves[0]["loss"]
+
+
+def test_epochs_without_room_for_all_rows_say_so(inputs, tmp_path):
+    log = io.StringIO()
+    config = TRAIN.model_copy(update={"epochs": 1, "max_steps_per_epoch": 2})
+    made = run(None, tmp_path / "c", inputs=inputs, config=config, progress=ProgressPrinter(log))
+    assert "32 rows an epoch, drawn by what they count" in log.getvalue()
+    assert made.curves[0]["step"] == 2
 
 
 class Terminal(io.StringIO):
