@@ -179,7 +179,7 @@ class TrainConfig(Section):
                             "then item tables are updated row by row and cost does not grow with the "
                             "catalogue. auto: sampled above 50,000 items.",
     )
-    num_classes: int = Field(4_096, ge=2, description="Classes per step of the sampled softmax.")
+    num_classes: int = Field(16_384, ge=2, description="Classes per step of the sampled softmax.")
     mask_known_positives: bool | None = Field(
         None, description="Whether a row's other positives are left out of a positive's partition; "
                           "unset: with the sampled loss only (the full one is the authors').",
