@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from model_core.planning.machine import DEFAULT_SPEED, MachineSpeed
 from model_core.planning.workload import MAX_SCORES, Workload
 from model_core.priors.build import num_followers
+from model_core.priors.co_counts import MAX_ITEMS_PER_ENTITY
 from model_core.priors.columns import MAX_COLUMNS
 from model_core.priors.event_values import MAX_VALUES
 from model_core.priors.features import FEATURES
@@ -149,7 +150,7 @@ def _graph_bytes(work: Workload) -> float:
 def _item_products(work: Workload) -> float:
     """Terms of the item-item matrix: the squares of how many items the users count with."""
     facts = work.facts
-    each = min(2 * work.num_interactions / max(facts.num_entities, 1), facts.num_items, 500)
+    each = min(2 * work.num_interactions / max(facts.num_entities, 1), facts.num_items, MAX_ITEMS_PER_ENTITY)
     return facts.num_entities * each**2
 
 

@@ -12,7 +12,7 @@ from model_core.graph.temporal_graph import Interactions
 from model_core.tables.triples import distinct
 
 #: Newest distinct items that count for one user: a pass costs the sum of their squares.
-MAX_ITEMS_PER_ENTITY = 500
+MAX_ITEMS_PER_ENTITY = 2_500
 #: Products of one block of the item-item matrix: about 0.4 GB at most.
 MAX_BLOCK_PRODUCTS = 20_000_000
 #: Label windows back that are read for what follows what; after the newest one only as many as
@@ -24,7 +24,7 @@ MAX_WINDOWS, MAX_PAST_PAIRS = 16, 20_000_000
 class CoCounts:
     """How often items go together, from the events up to a time.
 
-    A user counts with its newest 500 distinct items, so that a few extreme ones do not
+    A user counts with its newest 2,500 distinct items, so that a few extreme ones do not
     make the pass quadratic.
 
     Attributes:

@@ -16,7 +16,7 @@ from tests.priors.worlds import Event, Seed, code_columns, event_values, ordered
 
 
 def neighbors(
-    events: Sequence[Event], time: int, count: int, max_items: int = 500
+    events: Sequence[Event], time: int, count: int, max_items: int = 2_500
 ) -> dict[int, dict[int, np.float32]]:
     """Item to its nearest items and their cosines, nearest first, equal ones by item."""
     users: dict[int, set[int]] = {}
@@ -42,7 +42,7 @@ def neighbors(
 
 
 def followers(
-    events: Sequence[Event], time: int, count: int, window_s: int, max_items: int = 500,
+    events: Sequence[Event], time: int, count: int, window_s: int, max_items: int = 2_500,
     max_windows: int = 16,
 ) -> dict[int, dict[int, np.float32]]:
     """Item to the items that are taken most in a window after it, nearest first, equal ones by item."""

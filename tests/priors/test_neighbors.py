@@ -33,7 +33,7 @@ def followers_at(rows, num_entities, time, count, window_s):
     return nearest(lambda at: CoCounts.following(rows, num_entities, at, window_s), time, count)
 
 
-def check(events, time, count, num_entities=NUM_ENTITIES, num_items=NUM_ITEMS, max_items=500):
+def check(events, time, count, num_entities=NUM_ENTITIES, num_items=NUM_ITEMS, max_items=2_500):
     near = reference.neighbors(events, time, count, max_items)
     equal(neighbors_at(interactions(events), num_entities, time, count), near, count)
 

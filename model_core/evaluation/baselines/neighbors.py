@@ -79,7 +79,7 @@ def similar_items(
 ) -> sparse.csr_array:
     """Cosine of every item to its nearest items, by who had met both at or before ``time``.
 
-    Counted as for the model (``CoCounts.until``): of each user the newest 500 items, or a few who met
+    Counted as for the model (``CoCounts.until``): of each user the newest 2,500 items, or a few who met
     everything would cost more than all others together.
 
     Returns:
