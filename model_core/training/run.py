@@ -138,7 +138,7 @@ class TrainingRun:
             raise DataError("split, training rows", "at least one with an item", "none",
                             "widen the task's time range or keep more training windows")
         if model.prior is not None:
-            self._count_item_pairs(stop)
+            self._count_item_pairs(make.train.time, stop)
             if not self.start.is_warm:  # its weights belong to the scale that they were trained with
                 model.prior.standardise(make.sample_of_features())
         model = model.to(self.device)
@@ -170,11 +170,15 @@ class TrainingRun:
              epochs, stop).run(score_now)
         return counters
 
-    def _count_item_pairs(self, stop: Callable[[], bool]) -> None:
-        """Which items go together at every snapshot: minutes, where there are millions of events."""
+    def _count_item_pairs(self, times: np.ndarray, stop: Callable[[], bool]) -> None:
+        """Which items go together at the snapshots that rows of these times, and validation, look at.
+
+        That takes minutes where there are millions of events.
+        """
         assert self.priors is not None
         self.progress.note("counting what users and items did before each training window")
-        for time in noted(self.snapshot_times, "moments", self.progress):
+        first = np.searchsorted(self.snapshot_times, times.min(), side="right") - 1
+        for time in noted(self.snapshot_times[max(int(first), 0) :], "moments", self.progress):
             if stop():
                 raise Stopped("stopped while counting; states of earlier attempts are kept")
             for source in (self.priors.neighbors, self.priors.followers):

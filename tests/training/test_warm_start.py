@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 
 from model_core.errors import ArtifactError
 from model_core.graph.schema import GraphSchema
+from model_core.priors.co_counts import CoCounts
 from model_core.records import write_record
 from model_core.serving.bundle import Bundle
 from model_core.storage.champion import KIND, SCHEMA_VERSION, ChampionRecord
@@ -19,7 +20,7 @@ from model_core.training.identity import run_digest
 from model_core.training.progress import SilentProgress
 from model_core.training.start import Start, start_from, warm_digest
 from tests.training.champions import write_bundle
-from tests.training.runs import MODEL, TRAIN, run
+from tests.training.runs import MODEL, START, TRAIN, WINDOW, run
 from tests.training.test_transfer import changed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -150,6 +151,14 @@ def test_its_own_epochs_patience_rate_and_windows_are_in_force(inputs, champion,
     tired = run(None, tmp_path / "t", inputs=inputs, champion=record, validate=lambda scorer: 0.5,
                 config=WARM.model_copy(update={"warm_epochs": 8, "warm_patience": 1}))
     assert len(tired.curves) == 2
+
+
+def test_item_pairs_are_counted_for_its_windows_only(inputs, champion, tmp_path, monkeypatch):
+    counted, until = [], CoCounts.until
+    monkeypatch.setattr(CoCounts, "until", lambda *args: counted.append(args[-1]) or until(*args))
+    run(None, tmp_path / "c", inputs=inputs, champion=champion[0],
+        config=WARM.model_copy(update={"warm_windows": 2, "warm_epochs": 1}))
+    assert counted == [START + window * WINDOW for window in (2, 3, 4)]
 
 
 def test_it_learns_from_where_the_champion_stood(inputs, champion, tmp_path):
