@@ -48,6 +48,7 @@ lint: setup ## Style, types and import rules
 bench: demo ## Run the benchmarks; each prints both sides and their ratio
 	$(BIN)/python -m benchmarks.sampler
 	$(BIN)/python -m benchmarks.graph_build
+	$(BIN)/python -m benchmarks.item_pairs
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.ranking
 	$(BIN)/python -m benchmarks.allocator
