@@ -18,6 +18,7 @@ PLAN_VERSION = 1
 #: Setting, smaller value and the parts of memory it lowers, in the order in which they are tried.
 LEVERS: tuple[tuple[str, Any, frozenset[str]], ...] = (
     ("train.loss", "sampled", frozenset({"scores", "item_table", "item_vectors"})),
+    ("train.num_classes", 4_096, frozenset({"scores", "item_vectors"})),
     ("train.max_batch_nodes", 50_000, frozenset({"activations"})),
     ("train.batch_size", 128, frozenset({"activations", "batches", "scores"})),
     ("model.num_similar", 20, frozenset({"pair_prior"})),

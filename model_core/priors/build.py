@@ -74,23 +74,31 @@ def most_snapshots(num_known_items: int, num_similar: int, num_following: int) -
     return max(min(MAX_SNAPSHOT_BYTES // size, MAX_SNAPSHOTS), 2)
 
 
-def thinned(times: np.ndarray, most: int = MAX_SNAPSHOTS) -> np.ndarray:
-    """At most ``most`` of the distinct times: the newest half one by one, then at growing distances.
+def thinned(times: np.ndarray, most: int = MAX_SNAPSHOTS, half_life: float | None = 8.0) -> np.ndarray:
+    """At most ``most`` of the distinct times, close together where rows count most.
 
-    Between two snapshots rows see an older one, as no row that is ranked later does. Where it must be,
-    it is best for old rows, which count least. The oldest time is among them.
+    Between two snapshots a row sees the older one, up to a gap behind its time. Weighted as the rows
+    are, that is least where the gaps go with one over the root of the weight. The oldest time is among
+    those taken, so that every row has one.
+
+    Args:
+        times: Seed times of training rows.
+        most: At least 1.
+        half_life: In how many distinct times a row's weight halves; None: never.
 
     Example:
         >>> thinned(np.arange(100, 200), most=8)
-        array([100, 165, 187, 195, 196, 197, 198, 199])
+        array([100, 154, 168, 177, 184, 189, 193, 196])
     """
     distinct = np.unique(times)
-    if len(distinct) <= most:
+    number = len(distinct)
+    if number <= most:
         return distinct
-    newest = np.arange(most // 2)
-    older = np.geomspace(len(distinct) - 1, max(len(newest), 1), most - len(newest))
-    # Two that round to the same step apart; there are at least as many steps as places.
-    age = np.concatenate([newest, np.round(older[::-1]).astype(np.int64)])
-    age = np.maximum.accumulate(age - np.arange(most)) + np.arange(most)
-    age = np.minimum(age, len(distinct) - most + np.arange(most))
-    return distinct[len(distinct) - 1 - age[::-1]]
+    root = np.ones(number) if half_life is None else np.exp2(-np.arange(number) / (2 * half_life))
+    mass = np.cumsum(root) / root.sum()
+    # Ages at which equal shares of the root's mass end; those that round to one are set apart.
+    place = np.arange(most)
+    age = np.searchsorted(mass, (place + 1) / most - 1e-9)
+    age = np.minimum(np.maximum.accumulate(age - place) + place, number - most + place)
+    age[-1] = number - 1
+    return distinct[number - 1 - age[::-1]]

@@ -18,7 +18,7 @@ class EpochRows:
     is that of all rows with their weights.
 
     Args:
-        weight: What the rows are to count, float [n], above 0.
+        weight: What the rows are to count, float [n], not negative and not all 0.
         room: Rows that an epoch has room for.
         seed: Of the run.
 
@@ -35,8 +35,9 @@ class EpochRows:
         self.counts = weight.astype(np.float32)
         if self._room < len(weight):
             self._probability = inclusion_probability(weight, self._room)
-            counts = weight / self._probability
-            self.counts = (counts / (counts * self._probability).sum() * self._room).astype(np.float32)
+            ever = self._probability > 0  # weights of very old rows may be too small for a number
+            counts = np.divide(weight, self._probability, out=np.zeros(len(weight)), where=ever)
+            self.counts = (counts * (self._room / weight[ever].sum(dtype=np.float64))).astype(np.float32)
         self._last: tuple[int, np.ndarray] = -1, np.zeros(0, np.int64)
 
     def __len__(self) -> int:
@@ -72,8 +73,8 @@ def inclusion_probability(weight: np.ndarray, number: int) -> np.ndarray:
     probability = weight.astype(np.float64)
     sure = np.zeros(len(weight), dtype=bool)
     while True:
-        left = number - int(sure.sum())
-        scaled = probability * (left / max(probability[~sure].sum(), np.finfo(np.float64).tiny))
+        left, rest = number - int(sure.sum()), probability[~sure].sum()
+        scaled = probability * (left / rest if rest else 0.0)
         more = ~sure & (scaled >= 1)
         if not more.any():
             return np.where(sure, 1.0, scaled)

@@ -114,7 +114,7 @@ def noted(
     began = last = clock()
     for done, item in enumerate(items):
         now = clock()
-        if now - last >= every_s:
+        if done and now - last >= every_s:
             last = now
             eta = _minutes((now - began) / done * (len(items) - done))
             progress.note(f"{done} of {len(items)} {what}, ETA {eta}")

@@ -94,7 +94,8 @@ class TrainingRun:
                         "values": list(value_columns(graph)) if model_config.prior_values else []}
             most = most_snapshots(len(np.unique(graph.interactions.item)),
                                   model_config.num_similar, model_config.num_following)
-            moments = [*thinned(split.train.time, most).tolist(), split.val_time]
+            kept = thinned(split.train.time, most, train_config.recency_half_life)
+            moments = [*kept.tolist(), split.val_time]
             priors = make_priors(graph, **settings, snapshot_times=moments)
         model_config = model_config.model_copy(update={"num_layers": num_layers})
         start = start_from(champion, graph, split, model_config, train_config)
@@ -179,9 +180,9 @@ class TrainingRun:
         self.progress.note("counting what users and items did before each training window")
         first = np.searchsorted(self.snapshot_times, times.min(), side="right") - 1
         for time in noted(self.snapshot_times[max(int(first), 0) :], "moments", self.progress):
-            if stop():
-                raise Stopped("stopped while counting; states of earlier attempts are kept")
             for source in (self.priors.neighbors, self.priors.followers):
+                if stop():
+                    raise Stopped("stopped while counting; what was saved before is kept")
                 source(np.array([time]))
 
     def validation(self, validate: Callable[[Scorer], float]) -> Callable[[ContextGNN], float]:

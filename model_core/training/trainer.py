@@ -106,6 +106,7 @@ def train(
         again, refit = store, None
         rows = _refit_rows(known, split) if train_config.refit else None
         if rows is not None:
+            store.settle()  # counting for the refit may be stopped
             progress.note(f"once more, {best['epoch']} epochs with the validation labels")
             again = StateStore(None if state_dir is None else state_dir / "refit", guard,
                                None if mirror is None else mirror.child("refit"))
@@ -121,8 +122,8 @@ def train(
     return write_checkpoint(
         out, weights=again.load_best(best_step if refit is None else refit["num_steps"]),
         selected=None if refit is None else store.load_best(best_step),
-        model_config=run.model_config, train_config=train_config, schema=run.schema,
-        fan_out=run.fan_out, curves=counters.curves,
+        model_config=run.model_config, train_config=train_config.for_catalogue(graph.num_items),
+        schema=run.schema, fan_out=run.fan_out, curves=counters.curves,
         training={
             "logical_time": split.logical_time,
             "best_epoch": best["epoch"], "best_val_map": best["val_map"],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,11 +146,25 @@ def test_thinned_times(times, most):
     assert set(found) <= set(times)
     assert found == sorted(set(found))
     assert len(found) == min(most, len(set(times)))
-    assert (found[0], found[-1]) == (min(times), max(times))
-    distinct = sorted(set(times))
-    gaps = np.diff([distinct.index(time) for time in found])[::-1].tolist()
-    assert gaps[: most // 2 - 1] == [1] * min(most // 2 - 1, len(gaps)), "the newest half one by one"
-    assert all(older >= gap - 1 for gap, older in pairwise(gaps)), "distances grow but for rounding"
+    assert found[0] == min(times)
+
+
+@pytest.mark.parametrize("half_life", [4.0, 8.0, None])
+@pytest.mark.parametrize("number", [24, 104, 250])
+def test_thinned_times_are_newer_for_rows_that_count_than_even_ones(number, half_life):
+    time = np.arange(number)
+    weight = np.ones(number) if half_life is None else np.exp2((time - number) / half_life)
+
+    def behind(snapshots):
+        seen = snapshots[np.searchsorted(snapshots, time, side="right") - 1]
+        return ((time - seen) * weight).sum() / weight.sum()
+
+    for most in (2, 3, 4, 6, 8, 16, 32):
+        even = np.unique(np.round(np.linspace(0, number - 1, min(most, number))).astype(int))
+        found = behind(thinned(time, most, half_life))
+        assert found <= behind(even) + (0 if half_life else 2), most
+        if half_life and number > 100:
+            assert found <= behind(even) / 2, most
 
 
 def test_thinned_to_one_and_of_nothing():

@@ -11,6 +11,7 @@ from model_core.training.epoch_rows import EpochRows, inclusion_probability
 from model_core.training.randomness import epoch_order
 
 WEIGHTS = st.lists(st.sampled_from([1e-6, 0.1, 1.0, 1.0, 3.0, 50.0]), min_size=1, max_size=40)
+VERY_SMALL = st.lists(st.sampled_from([0.0, 1e-45, 1e-30, 1.0, 1e20]), min_size=1, max_size=20)
 
 
 @given(WEIGHTS, st.integers(1, 60), st.integers(0, 9))
@@ -36,6 +37,14 @@ def test_probabilities_go_with_weight(weights, number):
     ratio = probability[unsure] / weight[unsure]
     assert ratio == pytest.approx(ratio.max(initial=0), rel=1e-9)
     assert (weight[~unsure] >= weight[unsure].max(initial=0) * (1 - 1e-9)).all(), "the heaviest are sure"
+
+
+@given(VERY_SMALL, st.integers(1, 25))
+def test_weights_too_small_for_a_number_do_no_harm(weights, room):
+    rows = EpochRows(np.array([*weights, 1.0]), room, seed=0)
+    assert np.isfinite(rows.counts).all()
+    assert rows.counts.max() > 0
+    assert len(set(rows(1).tolist())) == len(rows)
 
 
 def test_what_is_seen_counts_in_the_long_run_what_it_weighs():
