@@ -166,7 +166,7 @@ class ModelConfig(Section):
     use_tower: bool = Field(True, description="Score all items with the two towers.")
 
 
-#: Largest catalogue with the full softmax by default: beyond it its scores are most of a step.
+#: Largest catalogue with the full softmax by default: at twice as many items its scores are most of a step.
 MAX_FULL_SOFTMAX_ITEMS = 50_000
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from model_core.planning.machine import DEFAULT_SPEED, MachineSpeed
 from model_core.planning.workload import MAX_SCORES, Workload
 from model_core.priors.build import num_followers
-from model_core.priors.co_counts import MAX_ITEMS_PER_ENTITY
+from model_core.priors.co_counts import MAX_BLOCK_PRODUCTS, MAX_ITEMS_PER_ENTITY
 from model_core.priors.columns import MAX_COLUMNS
 from model_core.priors.event_values import MAX_VALUES
 from model_core.priors.features import FEATURES
@@ -42,8 +42,8 @@ INGEST_COPIES = 3.5
 BYTES_PER_WALK = 420
 #: Bytes per row of the largest table while its columns and edges are made: sort orders, masks.
 BYTES_PER_BUILT_ROW = 150
-#: Bytes of one product of the item-item matrix, and most products of one block (negatives.hard).
-BYTES_PER_PRODUCT, MAX_PRODUCTS = 16, 20_000_000
+#: Bytes of one product of the item-item matrix.
+BYTES_PER_PRODUCT = 16
 #: Seconds per row of Python-side work, at DEFAULT_SPEED.
 INGEST_S, WALK_S, WATCH_S, BUILD_S = 2.0e-6, 3.0e-6, 3.0e-7, 2.5e-6
 CANDIDATE_S, SAMPLED_NODE_S = 1.5e-6, 3.0e-7
@@ -108,7 +108,7 @@ def step_costs(work: Workload, speed: MachineSpeed) -> tuple[StepCost, ...]:
     largest = max((table.num_rows for table in facts.tables.values()), default=0)
     widest = max((table.feature_bytes(config.graph.text_dim) for table in facts.tables.values()), default=0)
     products = _item_products(work)
-    pairs = min(products, MAX_PRODUCTS, float(facts.num_items) ** 2)
+    pairs = min(products, MAX_BLOCK_PRODUCTS, float(facts.num_items) ** 2)
     num_eval = work.skeleton.num_val + work.skeleton.num_test
     modules = work.num_relations * work.num_layers
 

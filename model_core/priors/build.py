@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from model_core.graph.temporal_graph import TemporalGraph
+from model_core.graph.temporal_graph import Interactions, TemporalGraph
 from model_core.priors.co_interaction import CoInteraction
 from model_core.priors.features import PairPriors
 
@@ -48,12 +48,17 @@ def make_priors(
     """
     interactions = graph.interactions.to_numpy()
     of_graph = interactions, graph.num_entities, graph.num_items
-    followers = num_followers(len(np.unique(interactions.item)), num_following)
+    followers = num_followers(num_known_items(interactions), num_following)
     return PairPriors.of(
         graph, CoInteraction.similar(*of_graph, num_similar, snapshot_times),
         CoInteraction.following(*of_graph, window_s, followers, snapshot_times),
         window_s,
         num_similar, num_popular, num_following, columns, values, value_scales, targets)
+
+
+def num_known_items(interactions: Interactions[np.ndarray]) -> int:
+    """How many items have events."""
+    return int(np.count_nonzero(np.bincount(interactions.item)))
 
 
 def num_followers(num_known_items: int, num_following: int) -> int:

@@ -17,7 +17,7 @@ from model_core.graph.temporal_graph import TemporalGraph
 from model_core.models.contextgnn.model import ContextGNN
 from model_core.models.scorer import MAX_READOUT_BYTES, ModelScorer
 from model_core.negatives.queue import NegativeQueue
-from model_core.priors.build import make_priors, most_snapshots, thinned
+from model_core.priors.build import make_priors, most_snapshots, num_known_items, thinned
 from model_core.priors.event_values import value_columns
 from model_core.priors.features import PairPriors
 from model_core.sampling.neighbors import fan_out_for
@@ -74,7 +74,6 @@ class TrainingRun:
         champion: ChampionRecord | None = None,
     ) -> TrainingRun:
         device = resolve_device(train_config.device)
-        train_config = train_config.for_catalogue(graph.num_items)
         tensors = graph.to_torch(device)
         num_layers = model_config.num_layers or graph.hops
         seeds = [torch.from_numpy(np.array(part)).to(device)
@@ -92,7 +91,7 @@ class TrainingRun:
                         "num_following": model_config.num_following,
                         "columns": model_config.prior_columns, "targets": model_config.prior_targets,
                         "values": list(value_columns(graph)) if model_config.prior_values else []}
-            most = most_snapshots(len(np.unique(graph.interactions.item)),
+            most = most_snapshots(num_known_items(graph.interactions),
                                   model_config.num_similar, model_config.num_following)
             kept = thinned(split.train.time, most, train_config.recency_half_life)
             moments = [*kept.tolist(), split.val_time]

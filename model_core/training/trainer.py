@@ -91,6 +91,7 @@ def train(
         ConfigError: Settings that do not fit the graph.
     """
     progress = progress or ProgressPrinter()
+    train_config = train_config.for_catalogue(graph.num_items)
     run = TrainingRun.of(graph, split, queue, model_config, train_config, progress, champion)
     guard = run_digest(graph, split, queue, run.model_config, train_config,
                        warm_digest(champion, train_config))
@@ -122,8 +123,8 @@ def train(
     return write_checkpoint(
         out, weights=again.load_best(best_step if refit is None else refit["num_steps"]),
         selected=None if refit is None else store.load_best(best_step),
-        model_config=run.model_config, train_config=train_config.for_catalogue(graph.num_items),
-        schema=run.schema, fan_out=run.fan_out, curves=counters.curves,
+        model_config=run.model_config, train_config=train_config, schema=run.schema,
+        fan_out=run.fan_out, curves=counters.curves,
         training={
             "logical_time": split.logical_time,
             "best_epoch": best["epoch"], "best_val_map": best["val_map"],
